@@ -1,0 +1,239 @@
+// Package plan decides what one node announces, and why it does not announce the
+// rest, from what that node knows. Every speaker decides for itself; they agree
+// because they see the same things.
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/herald-lb/herald/internal/election"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// View is what one node knows of the world, apart from the services.
+type View struct {
+	// Node is the node that this is the view of.
+	Node   lb.NodeName
+	Config lb.Config
+	Nodes  []lb.Node
+	// Speakers are the nodes whose speaker is alive and has a usable link. Nil means
+	// that there is no gossip to tell: then every Node counts.
+	Speakers []lb.NodeName
+	// Links are those of this node.
+	Links []lb.Link
+	// IgnoreExcludeLabel lets nodes announce that carry the label
+	// node.kubernetes.io/exclude-from-external-load-balancers.
+	IgnoreExcludeLabel bool
+}
+
+// Planner decides service by service within one View. It is immutable, and
+// safe for concurrent use.
+type Planner struct {
+	view View
+	// eligible are the nodes that may announce at all, sorted.
+	eligible []lb.NodeName
+	// byPool are the advertisements of each pool.
+	byPool map[lb.PoolName][]lb.L2Advertisement
+}
+
+// New returns the Planner of a view, which it keeps and does not change.
+func New(v View) *Planner {
+	p := &Planner{view: v, eligible: eligible(v), byPool: map[lb.PoolName][]lb.L2Advertisement{}}
+	for _, ad := range v.Config.L2Advertisements {
+		for _, pool := range ad.Pools {
+			p.byPool[pool] = append(p.byPool[pool], ad)
+		}
+	}
+	return p
+}
+
+// eligible returns the nodes with a speaker and nothing that keeps them from announcing.
+func eligible(v View) []lb.NodeName {
+	var out []lb.NodeName
+	for _, n := range v.Nodes {
+		hasSpeaker := v.Speakers == nil || slices.Contains(v.Speakers, n.Name)
+		excluded := n.Excluded && !v.IgnoreExcludeLabel
+		if hasSpeaker && !n.NetworkUnavailable && !excluded {
+			out = append(out, n.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Layer2 decides whether this node answers ARP and NDP for the addresses of the service.
+func (p *Planner) Layer2(svc lb.Service, endpoints []lb.Endpoint) lb.Verdict {
+	if len(svc.Held) == 0 {
+		return no(lb.NoAddress, "the service holds no address")
+	}
+	serving := servingNodes(endpoints)
+	if !anyServing(endpoints) {
+		return no(lb.NotOwner, "no endpoint can serve")
+	}
+	pool, ok := p.poolOf(svc)
+	if !ok {
+		return no(lb.NoPool, fmt.Sprintf("%s is in no pool", svc.Held[0]))
+	}
+	ads := p.matching(pool, svc)
+	if sharesAmbiguously(svc, ads) {
+		return no(lb.SharedIPWithServiceSelector, "a service with a sharing key cannot be announced by an advertisement with serviceSelectors")
+	}
+	here := covering(ads, p.view.Node)
+	if len(here) == 0 {
+		return no(lb.NoMatchingAdvertisement, "no L2Advertisement selects pool, service and this node")
+	}
+	owner, found := election.Owner(svc.Held[0], p.candidates(svc, ads, serving))
+	if !found {
+		return no(lb.NotOwner, "no node is a candidate")
+	}
+	if owner != p.view.Node {
+		v := no(lb.NotOwner, fmt.Sprintf("node %s announces", owner))
+		v.Owner = owner
+		return v
+	}
+	return p.announce(svc, here)
+}
+
+func no(reason lb.Reason, why string) lb.Verdict { return lb.Verdict{Reason: reason, Why: why} }
+
+// poolOf finds the pool that the service's address is from. While some pool cannot
+// be read, the pool that the assignment was recorded to come from is believed.
+func (p *Planner) poolOf(svc lb.Service) (lb.PoolName, bool) {
+	for _, pool := range p.view.Config.Pools {
+		if slices.ContainsFunc(pool.Ranges, func(r lb.Range) bool { return r.Contains(svc.Held[0]) }) {
+			return pool.Name, true
+		}
+	}
+	return svc.HeldFrom, p.view.Config.PoolsIncomplete && svc.HeldFrom != ""
+}
+
+func (p *Planner) matching(pool lb.PoolName, svc lb.Service) []lb.L2Advertisement {
+	var out []lb.L2Advertisement
+	for _, ad := range p.byPool[pool] {
+		if ad.ServiceSelectors.ContainsOrEmpty(svc.Labels) {
+			out = append(out, ad)
+		}
+	}
+	return out
+}
+
+func sharesAmbiguously(svc lb.Service, ads []lb.L2Advertisement) bool {
+	return svc.Request.HasSharingKey &&
+		slices.ContainsFunc(ads, func(ad lb.L2Advertisement) bool { return len(ad.ServiceSelectors) > 0 })
+}
+
+func covering(ads []lb.L2Advertisement, node lb.NodeName) []lb.L2Advertisement {
+	var out []lb.L2Advertisement
+	for _, ad := range ads {
+		if contains(ad.Nodes, node) {
+			out = append(out, ad)
+		}
+	}
+	return out
+}
+
+// candidates are the eligible nodes that some advertisement covers and, where
+// traffic must stay local, that host an endpoint; each with its score.
+func (p *Planner) candidates(svc lb.Service, ads []lb.L2Advertisement, serving []lb.NodeName) []election.Candidate {
+	out := make([]election.Candidate, 0, len(p.eligible))
+	for _, node := range p.eligible {
+		if svc.LocalTraffic && !contains(serving, node) {
+			continue
+		}
+		if covered := slices.ContainsFunc(ads, func(ad lb.L2Advertisement) bool { return contains(ad.Nodes, node) }); covered {
+			out = append(out, election.Candidate{Node: node, Score: score(ads, node)})
+		}
+	}
+	return out
+}
+
+// score sums the weights of all preferences that pick the node.
+func score(ads []lb.L2Advertisement, node lb.NodeName) int {
+	sum := 0
+	for _, ad := range ads {
+		for _, pref := range ad.Preferences {
+			if contains(pref.Nodes, node) {
+				sum += pref.Weight
+			}
+		}
+	}
+	return sum
+}
+
+// announce builds the verdict of the owner: all addresses, on the permitted links.
+func (p *Planner) announce(svc lb.Service, here []lb.L2Advertisement) lb.Verdict {
+	v := lb.Verdict{Reason: lb.Announced, Owner: p.view.Node, Links: permitted(here)}
+	for _, a := range svc.Held {
+		if p.usable(a, v.Links) {
+			v.Announcements = append(v.Announcements, lb.Announcement{Address: a, Links: v.Links})
+		}
+	}
+	if len(v.Announcements) == 0 {
+		v.Reason = lb.AnnounceFailed
+		v.Why = p.unusable(v.Links)
+	}
+	return v
+}
+
+// permitted is the union of the advertisements' link lists; nil if any has none.
+func permitted(ads []lb.L2Advertisement) []string {
+	var out []string
+	for _, ad := range ads {
+		if ad.Links == nil {
+			return nil
+		}
+		out = append(out, ad.Links...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (p *Planner) usable(addr netip.Addr, permitted []string) bool {
+	return slices.ContainsFunc(p.view.Links, func(l lb.Link) bool {
+		return l.Usable(addr) && (permitted == nil || slices.Contains(permitted, l.Name))
+	})
+}
+
+// unusable says of each permitted link why it cannot be announced on.
+func (p *Planner) unusable(permitted []string) string {
+	if permitted == nil {
+		return fmt.Sprintf("node %q has no usable link", p.view.Node)
+	}
+	var whys []string
+	for _, name := range permitted {
+		i := slices.IndexFunc(p.view.Links, func(l lb.Link) bool { return l.Name == name })
+		switch {
+		case i < 0:
+			whys = append(whys, name+" does not exist")
+		case p.view.Links[i].Unusable != "":
+			whys = append(whys, name+" is unusable ("+p.view.Links[i].Unusable+")")
+		default:
+			whys = append(whys, name+" cannot announce this IP family")
+		}
+	}
+	return fmt.Sprintf("none of the permitted links of node %q is usable: %s", p.view.Node, strings.Join(whys, ", "))
+}
+
+func anyServing(endpoints []lb.Endpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e lb.Endpoint) bool { return e.Serving })
+}
+
+// servingNodes returns the nodes that host an endpoint which can serve, sorted.
+func servingNodes(endpoints []lb.Endpoint) []lb.NodeName {
+	var out []lb.NodeName
+	for _, e := range endpoints {
+		if e.Serving && e.Node != "" {
+			out = append(out, e.Node)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func contains(sorted []lb.NodeName, node lb.NodeName) bool {
+	_, found := slices.BinarySearch(sorted, node)
+	return found
+}
