@@ -1,0 +1,106 @@
+// Package kube is the edge to Kubernetes: it reads objects as lb values, watches what
+// Herald depends on, and writes statuses and events.
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
+	"github.com/herald-lb/herald/internal/config"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Scheme knows the kinds of Kubernetes and of metallb.io.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme, v1beta2.AddToScheme} {
+		if err := add(s); err != nil {
+			return nil, fmt.Errorf("build scheme: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// ControllerCache keeps the controller's cache small: our own kinds from our
+// namespace alone, and nobody's managedFields.
+func ControllerCache(namespace string) cache.Options {
+	return caches(namespace, &v1beta1.IPAddressPool{})
+}
+
+// SpeakerCache does the same for a speaker.
+func SpeakerCache(namespace string) cache.Options {
+	return caches(namespace, &v1beta1.IPAddressPool{}, &v1beta1.L2Advertisement{})
+}
+
+func caches(namespace string, namespaced ...client.Object) cache.Options {
+	o := cache.Options{
+		DefaultTransform:            strip,
+		ReaderFailOnMissingInformer: true,
+		ByObject:                    map[client.Object]cache.ByObject{},
+	}
+	for _, obj := range namespaced {
+		o.ByObject[obj] = cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
+	}
+	return o
+}
+
+// strip drops what is never looked at and makes up most of an object's size.
+func strip(obj any) (any, error) {
+	switch o := obj.(type) {
+	case *corev1.Node:
+		o.Status.Images = nil
+		o.ManagedFields = nil
+	case client.Object:
+		o.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+// Pools reads what the controller's configuration is made of.
+func Pools(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
+	var o config.Objects
+	var pools v1beta1.IPAddressPoolList
+	if err := r.List(ctx, &pools, client.InNamespace(namespace)); err != nil {
+		return o, fmt.Errorf("list IPAddressPools: %w", err)
+	}
+	var namespaces corev1.NamespaceList
+	if err := r.List(ctx, &namespaces); err != nil {
+		return o, fmt.Errorf("list Namespaces: %w", err)
+	}
+	o.Pools = pools.Items
+	for i := range namespaces.Items {
+		o.Namespaces = append(o.Namespaces, config.Namespace{Name: namespaces.Items[i].Name, Labels: namespaces.Items[i].Labels})
+	}
+	return o, nil
+}
+
+// Advertisements reads what a speaker's configuration is made of.
+func Advertisements(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
+	var o config.Objects
+	var pools v1beta1.IPAddressPoolList
+	if err := r.List(ctx, &pools, client.InNamespace(namespace)); err != nil {
+		return o, fmt.Errorf("list IPAddressPools: %w", err)
+	}
+	var ads v1beta1.L2AdvertisementList
+	if err := r.List(ctx, &ads, client.InNamespace(namespace)); err != nil {
+		return o, fmt.Errorf("list L2Advertisements: %w", err)
+	}
+	var nodes corev1.NodeList
+	if err := r.List(ctx, &nodes); err != nil {
+		return o, fmt.Errorf("list Nodes: %w", err)
+	}
+	o.Pools, o.L2Advertisements = pools.Items, ads.Items
+	o.Nodes = make([]lb.Node, len(nodes.Items))
+	for i := range nodes.Items {
+		o.Nodes[i] = Node(&nodes.Items[i])
+	}
+	return o, nil
+}

@@ -1,0 +1,99 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Assignment is what a Service's status and annotation say, or should say, about
+// the addresses that it holds.
+type Assignment struct {
+	Addresses []netip.Addr
+	Pool      lb.PoolName
+}
+
+// Records reports whether the Service already says so, so that nothing is to be
+// written. The API server fills in an absent ipMode as VIP, so both are the same.
+func (a Assignment) Records(svc *corev1.Service) bool {
+	ingress := svc.Status.LoadBalancer.Ingress
+	if svc.Annotations[annotationAllocatedFrom] != string(a.Pool) || len(ingress) != len(a.Addresses) {
+		return false
+	}
+	if _, present := svc.Annotations[annotationAllocatedFrom]; present && a.Pool == "" {
+		return false
+	}
+	for i, in := range ingress {
+		vip := in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP
+		if in.IP != a.Addresses[i].String() || in.Hostname != "" || !vip {
+			return false
+		}
+	}
+	return true
+}
+
+// Write makes the Service say so: status and annotation in one PATCH, which fails with
+// a conflict if the Service was deleted and created anew. It returns the object as
+// the API server stored it. Roles that predate Herald grant update alone; under those
+// it does the same with an update.
+func (a Assignment) Write(ctx context.Context, c client.Client, svc *corev1.Service) (*corev1.Service, error) {
+	patch, err := a.patch(svc.UID)
+	if err != nil {
+		return nil, err
+	}
+	out := &corev1.Service{}
+	out.Namespace, out.Name = svc.Namespace, svc.Name
+	err = c.Status().Patch(ctx, out, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsForbidden(err) {
+		out = svc.DeepCopy()
+		a.apply(out)
+		err = c.Status().Update(ctx, out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write status of service %s: %w", Key(svc), err)
+	}
+	return out, nil
+}
+
+func (a Assignment) patch(uid types.UID) ([]byte, error) {
+	var pool any
+	if a.Pool != "" {
+		pool = string(a.Pool)
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"uid":         uid,
+			"annotations": map[string]any{annotationAllocatedFrom: pool},
+		},
+		"status": map[string]any{"loadBalancer": map[string]any{"ingress": a.ingress()}},
+	})
+}
+
+func (a Assignment) ingress() []corev1.LoadBalancerIngress {
+	vip := corev1.LoadBalancerIPModeVIP
+	var out []corev1.LoadBalancerIngress
+	for _, addr := range a.Addresses {
+		out = append(out, corev1.LoadBalancerIngress{IP: addr.String(), IPMode: &vip})
+	}
+	return out
+}
+
+func (a Assignment) apply(svc *corev1.Service) {
+	svc.Status.LoadBalancer.Ingress = a.ingress()
+	delete(svc.Annotations, annotationAllocatedFrom)
+	if a.Pool == "" {
+		return
+	}
+	if svc.Annotations == nil {
+		svc.Annotations = map[string]string{}
+	}
+	svc.Annotations[annotationAllocatedFrom] = string(a.Pool)
+}

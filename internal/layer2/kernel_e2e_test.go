@@ -1,0 +1,445 @@
+//go:build e2e
+
+package layer2
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/link"
+)
+
+// These tests run the Announcer on a real kernel, with arping, ndisc6 and the
+// kernel of a second network namespace for clients:
+//
+//	this process's own namespace             namespace edge-PID
+//	lan0 192.0.2.1, 2001:db8::1   ── veth ──   lan1 192.0.2.2, 2001:db8::2
+//
+// They need root, iproute2, iputils-arping, ndisc6 and tcpdump.
+
+const (
+	inNamespace = "HERALD_TEST_IN_NAMESPACE"
+	serveOnly   = "HERALD_TEST_SERVE" // the addresses to announce until killed
+)
+
+// patience is how long a test waits for what should take a fraction of it.
+const patience = 20 * time.Second
+
+var client = fmt.Sprintf("edge-%d", os.Getpid())
+
+// TestMain runs the tests in a process of their own, in a new network
+// namespace: then all its threads are in it.
+func TestMain(m *testing.M) {
+	if addrs := os.Getenv(serveOnly); addrs != "" {
+		serve(strings.Fields(addrs))
+		return
+	}
+	if os.Getenv(inNamespace) != "" {
+		os.Exit(runWithClient(m))
+	}
+	cmd := exec.Command(os.Args[0], os.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), inNamespace+"=yes")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // the death signal comes with the end of this thread
+	var exit *exec.ExitError
+	switch err := cmd.Run(); {
+	case errors.As(err, &exit):
+		os.Exit(exit.ExitCode())
+	case err != nil:
+		fmt.Println("run the tests in a network namespace:", err)
+		os.Exit(1)
+	}
+}
+
+func runWithClient(m *testing.M) int {
+	defer exec.Command("ip", "netns", "delete", client).Run()
+	for _, command := range []string{
+		"ip link set lo up",
+		"ip netns add " + client,
+		"ip link add lan0 type veth peer name lan1 netns " + client,
+		"ip address add 192.0.2.1/24 dev lan0",
+		"ip address add 2001:db8::1/64 dev lan0 nodad",
+		"ip link set lan0 up",
+		"ip -n " + client + " address add 192.0.2.2/24 dev lan1",
+		"ip -n " + client + " address add 2001:db8::2/64 dev lan1 nodad",
+		"ip -n " + client + " link set lan1 up",
+	} {
+		words := strings.Fields(command)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			fmt.Printf("%s: %v: %s\n", command, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// run runs a command, and returns what it printed and whether it succeeded.
+func run(t *testing.T, command string) (string, bool) {
+	t.Helper()
+	words := strings.Fields(command)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", command, err)
+	}
+	return string(out), err == nil
+}
+
+// must runs a command that has to succeed.
+func must(t *testing.T, command string) string {
+	t.Helper()
+	out, ok := run(t, command)
+	if !ok {
+		t.Fatalf("%s: %s", command, out)
+	}
+	return out
+}
+
+func onClient(command string) string { return "ip netns exec " + client + " " + command }
+
+// serve announces until the process is killed.
+func serve(addrs []string) {
+	n := newNode(log.NewLogfmtLogger(os.Stdout), Config{})
+	go n.watcher.Start(context.Background())
+	go n.announcer.Start(context.Background())
+	go n.wire(context.Background())
+	n.announce(addrs...)
+	select {}
+}
+
+// node is an Announcer and a Watcher, wired as in the speaker.
+type node struct {
+	announcer *Announcer
+	watcher   *link.Watcher
+	want      chan []lb.Announcement
+}
+
+func startNode(t *testing.T, cfg Config) *node {
+	t.Helper()
+	logger := level.NewFilter(log.NewLogfmtLogger(log.NewSyncWriter(t.Output())), level.AllowInfo())
+	n := newNode(logger, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 3)
+	go func() { ended <- n.watcher.Start(ctx) }()
+	go func() { ended <- n.announcer.Start(ctx) }()
+	go func() { ended <- n.wire(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		for range cap(ended) {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	eventually(t, "the node is ready on both protocols", func() bool {
+		return n.announcer.Ready() && n.usable("lan0")
+	})
+	return n
+}
+
+func newNode(logger log.Logger, cfg Config) *node {
+	return &node{announcer: New(logger, cfg), watcher: link.New(logger, nil), want: make(chan []lb.Announcement)}
+}
+
+func (n *node) wire(ctx context.Context) error {
+	var announcements []lb.Announcement
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case announcements = <-n.want:
+		case <-n.watcher.Changed():
+		}
+		n.announcer.Set(n.watcher.Links(), announcements)
+	}
+}
+
+func (n *node) usable(name string) bool {
+	for _, l := range n.watcher.Links() {
+		if l.Name == name && l.ARP && l.NDP {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *node) announce(addrs ...string) {
+	var out []lb.Announcement
+	for _, addr := range addrs {
+		out = append(out, lb.Announcement{Address: netip.MustParseAddr(addr)})
+	}
+	n.want <- out
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+func macOf(t *testing.T, device string) string {
+	t.Helper()
+	return regexp.MustCompile(`link/ether ([0-9a-f:]+)`).FindStringSubmatch(must(t, "ip link show "+device))[1]
+}
+
+func TestArpingIsAnswered(t *testing.T) {
+	n := startNode(t, Config{})
+	n.announce("192.0.2.100")
+	mac := strings.ToUpper(macOf(t, "lan0"))
+	eventually(t, "the address answers", func() bool {
+		_, ok := run(t, onClient("arping -c 1 -w 1 -I lan1 192.0.2.100"))
+		return ok
+	})
+	out := must(t, onClient("arping -c 3 -I lan1 192.0.2.100"))
+	if got := strings.Count(out, "["+mac+"]"); got != 3 {
+		t.Errorf("%d answers from %s, want 3:\n%s", got, mac, out)
+	}
+	if out, ok := run(t, onClient("arping -c 1 -w 1 -I lan1 192.0.2.101")); ok {
+		t.Errorf("an address that is not announced answers:\n%s", out)
+	}
+	if out, ok := run(t, onClient("arping -D -c 2 -I lan1 192.0.2.100")); ok {
+		t.Errorf("the probe found no duplicate:\n%s", out)
+	}
+	n.announce()
+	eventually(t, "the withdrawn address is silent", func() bool {
+		_, ok := run(t, onClient("arping -c 1 -w 1 -I lan1 192.0.2.100"))
+		return !ok
+	})
+}
+
+func TestGratuitousARPReplacesAFreshEntry(t *testing.T) {
+	n := startNode(t, Config{})
+	must(t, "ip -n "+client+" neigh replace 192.0.2.102 lladdr 02:00:00:00:00:99 dev lan1 nud reachable")
+	n.announce("192.0.2.102")
+	mac := macOf(t, "lan0")
+	eventually(t, "the client knows the new owner", func() bool {
+		return strings.Contains(must(t, "ip -n "+client+" neigh show 192.0.2.102"), mac)
+	})
+}
+
+func TestUnsolicitedAdvertisementReplacesAFreshEntry(t *testing.T) {
+	n := startNode(t, Config{})
+	must(t, "ip -n "+client+" neigh replace 2001:db8::102 lladdr 02:00:00:00:00:99 dev lan1 nud reachable")
+	n.announce("2001:db8::102")
+	mac := macOf(t, "lan0")
+	eventually(t, "the client knows the new owner", func() bool {
+		return strings.Contains(must(t, "ip -n "+client+" neigh show 2001:db8::102"), mac)
+	})
+}
+
+func TestNdiscIsAnswered(t *testing.T) {
+	n := startNode(t, Config{})
+	n.announce("2001:db8::100")
+	mac := strings.ToUpper(macOf(t, "lan0"))
+	eventually(t, "the address answers", func() bool {
+		out, _ := run(t, onClient("ndisc6 -1 -r 1 -w 200 2001:db8::100 lan1"))
+		return strings.Contains(out, mac)
+	})
+	if out, _ := run(t, onClient("ndisc6 -1 -r 1 -w 200 2001:db8::101 lan1")); strings.Contains(out, mac) {
+		t.Errorf("an address that is not announced answers:\n%s", out)
+	}
+}
+
+// The kernel's unreachability detection sends unicast solicitations to the
+// address itself, which is not one of this node's kernel.
+func TestUnreachabilityProbeIsAnswered(t *testing.T) {
+	n := startNode(t, Config{})
+	n.announce("2001:db8::103", "192.0.2.103")
+	mac := macOf(t, "lan0")
+	for _, addr := range []string{"2001:db8::103", "192.0.2.103"} {
+		must(t, "ip -n "+client+" neigh replace "+addr+" lladdr "+mac+" dev lan1 nud probe")
+		eventually(t, addr+" is reachable", func() bool {
+			return strings.Contains(must(t, "ip -n "+client+" neigh show "+addr), "REACHABLE")
+		})
+	}
+}
+
+func TestDuplicateAddressDetectionFindsUs(t *testing.T) {
+	n := startNode(t, Config{})
+	n.announce("2001:db8::104")
+	eventually(t, "the group is joined", func() bool { return joined(t, "ff02::1:ff00:104") })
+	must(t, "ip -n "+client+" address add 2001:db8::104/64 dev lan1")
+	defer must(t, "ip -n "+client+" address delete 2001:db8::104/64 dev lan1")
+	eventually(t, "the client's address is a duplicate", func() bool {
+		return strings.Contains(must(t, "ip -n "+client+" address show lan1"), "dadfailed")
+	})
+}
+
+// joined reports whether the kernel is a member of the group on lan0.
+func joined(t *testing.T, group string) bool {
+	t.Helper()
+	return strings.Contains(must(t, "ip -6 maddress show lan0"), group)
+}
+
+func TestLinkThatComesBack(t *testing.T) {
+	n := startNode(t, Config{})
+	n.announce("192.0.2.105", "2001:db8::105")
+	eventually(t, "the group is joined", func() bool { return joined(t, "ff02::1:ff00:105") })
+	for name, change := range map[string][2]string{
+		"after down and up":            {"ip link set lan0 down", "ip link set lan0 up"},
+		"after the cable was out":      {"ip -n " + client + " link set lan1 down", "ip -n " + client + " link set lan1 up"},
+		"after its MAC was changed":    {"ip link set lan0 down", "ip link set lan0 address 02:00:00:00:00:55 up"},
+		"after IPv6 was off and on":    {"sysctl -qw net.ipv6.conf.lan0.disable_ipv6=1", "sysctl -qw net.ipv6.conf.lan0.disable_ipv6=0"},
+		"after its link-local changed": {"ip -6 address flush dev lan0 scope link", "ip address add fe80::77/64 dev lan0 nodad"},
+	} {
+		must(t, change[0])
+		eventually(t, name+": unusable", func() bool { return !n.usable("lan0") })
+		before := n.gratuitous()
+		must(t, change[1])
+		eventually(t, name+": usable", func() bool { return n.usable("lan0") })
+		eventually(t, name+": a burst is sent", func() bool { return n.gratuitous() > before })
+		eventually(t, name+": the group is joined", func() bool { return joined(t, "ff02::1:ff00:105") })
+		mac := macOf(t, "lan0")
+		must(t, "ip -n "+client+" address replace 2001:db8::2/64 dev lan1 nodad") // lost with the link
+		eventually(t, name+": solicitations are answered", func() bool {
+			out, _ := run(t, onClient("ndisc6 -1 -r 1 -w 200 2001:db8::105 lan1"))
+			return strings.Contains(out, strings.ToUpper(mac))
+		})
+		eventually(t, name+": requests are answered", func() bool {
+			out, _ := run(t, onClient("arping -c 1 -w 1 -I lan1 192.0.2.105"))
+			return strings.Contains(out, strings.ToUpper(mac))
+		})
+	}
+}
+
+func (n *node) gratuitous() (sum uint64) {
+	for _, a := range n.announcer.Stats().Addresses {
+		sum += a.Gratuitous
+	}
+	return sum
+}
+
+func TestThousandsOfGroupsAreJoined(t *testing.T) {
+	n := startNode(t, Config{})
+	var addrs []string
+	for i := range 5000 {
+		addrs = append(addrs, fmt.Sprintf("2001:db8::1:%x", i))
+	}
+	n.announce(addrs...)
+	eventually(t, "all groups are joined", func() bool {
+		return strings.Count(must(t, "ip -6 maddress show lan0"), "ff02::1:ff01:") == len(addrs)
+	})
+	n.announce()
+	eventually(t, "all groups are left", func() bool { return !joined(t, "ff02::1:ff01:") })
+}
+
+// The speaker's container has no other capability.
+func TestNetRawIsEnough(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "setpriv", "--bounding-set=-all,+net_raw", "--no-new-privs", os.Args[0])
+	cmd.Env = append(os.Environ(), serveOnly+"=192.0.2.107 2001:db8::107")
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	status := func() string {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	eventually(t, "only CAP_NET_RAW is left", func() bool { return strings.Contains(status(), "CapEff:\t0000000000002000") })
+	eventually(t, "requests are answered", func() bool {
+		_, ok := run(t, onClient("arping -c 1 -w 1 -I lan1 192.0.2.107"))
+		return ok
+	})
+	eventually(t, "solicitations are answered", func() bool {
+		_, ok := run(t, onClient("ndisc6 -1 -r 1 -w 200 2001:db8::107 lan1"))
+		return ok
+	})
+}
+
+// TestBurstOnTheWire compares what tcpdump sees with what is promised.
+func TestBurstOnTheWire(t *testing.T) {
+	n := startNode(t, Config{})
+	mac := macOf(t, "lan0")
+	lines := capture(t, "arp host 192.0.2.106 or (icmp6 and ip6[40] == 136)")
+	n.announce("192.0.2.106", "2001:db8::106")
+	counts := map[string]int{}
+	wantForms := map[string]*regexp.Regexp{
+		"announcement": regexp.MustCompile(mac + " > ff:ff:ff:ff:ff:ff, .* Request who-has 192.0.2.106 .*tell 192.0.2.106"),
+		"reply":        regexp.MustCompile(mac + " > ff:ff:ff:ff:ff:ff, .* Reply 192.0.2.106 is-at " + mac),
+		"unsolicited":  regexp.MustCompile(mac + " > 33:33:00:00:00:01, .*2001:db8::106 > ff02::1: .*neighbor advertisement, .*tgt is 2001:db8::106, Flags \\[override\\]"),
+	}
+	sent := func() bool {
+		for _, form := range []string{"announcement", "reply", "unsolicited"} {
+			if counts[form] < len(rounds) {
+				return false
+			}
+		}
+		return true
+	}
+	deadline := time.After(patience)
+	for !sent() {
+		select {
+		case line := <-lines:
+			for form, re := range wantForms {
+				if re.MatchString(line) {
+					counts[form]++
+				}
+			}
+		case <-deadline:
+			t.Fatalf("seen %v, want %d of each", counts, len(rounds))
+		}
+	}
+}
+
+// capture returns the frames that the client sees, as tcpdump's lines.
+func capture(t *testing.T, filter string) <-chan string {
+	t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", client, "tcpdump", "-lnev", "-i", "lan1", filter)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	for listening := bufio.NewScanner(messages); listening.Scan(); {
+		if strings.Contains(listening.Text(), "listening on") {
+			break
+		}
+	}
+	lines := make(chan string, 1000)
+	go func() {
+		var entry string
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			if !strings.HasPrefix(scanner.Text(), "\t") && entry != "" { // a new frame
+				lines <- entry
+				entry = ""
+			}
+			entry += " " + strings.TrimSpace(scanner.Text())
+			if strings.Contains(entry, "ethertype ARP") || strings.Contains(entry, "destination link-address") {
+				lines <- entry
+				entry = ""
+			}
+		}
+	}()
+	return lines
+}

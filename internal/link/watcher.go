@@ -1,0 +1,179 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Watcher knows the links of this node as they are now.
+type Watcher struct {
+	logger  log.Logger
+	exclude []*regexp.Regexp
+	links   atomic.Pointer[[]lb.Link]
+	changed chan struct{}
+	touched chan struct{} // the kernel has something new
+}
+
+// New returns a Watcher. Links whose name matches one of the exclude patterns
+// are never announced on.
+func New(logger log.Logger, exclude []*regexp.Regexp) *Watcher {
+	return &Watcher{
+		logger:  logger,
+		exclude: exclude,
+		changed: make(chan struct{}, 1),
+		touched: make(chan struct{}, 1),
+	}
+}
+
+// Links returns the latest snapshot: all links but loopback ones, sorted by
+// name. It is shared; do not change it.
+func (w *Watcher) Links() []lb.Link {
+	if links := w.links.Load(); links != nil {
+		return *links
+	}
+	return nil
+}
+
+// Changed signals that Links has changed.
+func (w *Watcher) Changed() <-chan struct{} { return w.changed }
+
+// Ready reports whether the first snapshot was taken.
+func (w *Watcher) Ready() bool { return w.links.Load() != nil }
+
+const (
+	// resync is how often a snapshot is taken though nothing seems to have
+	// changed, as a safety net.
+	resync = time.Minute
+	// retry is how long to wait after netlink has failed.
+	retry = time.Second
+)
+
+// Start watches until ctx ends.
+func (w *Watcher) Start(ctx context.Context) error {
+	var last string
+	for ctx.Err() == nil {
+		err := w.watch(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err.Error() != last {
+			level.Error(w.logger).Log("msg", "cannot watch links", "error", err)
+			last = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry):
+		}
+	}
+	return nil
+}
+
+// watch subscribes first and looks then, so that no change falls between.
+func (w *Watcher) watch(ctx context.Context) error {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	if err != nil {
+		return fmt.Errorf("subscribe to link and address changes: %w", err)
+	}
+	var reader sync.WaitGroup
+	broken := make(chan error, 1)
+	reader.Go(func() { broken <- w.receive(socket) })
+	defer reader.Wait()
+	defer socket.Close()
+
+	ticker := time.NewTicker(resync)
+	defer ticker.Stop()
+	for {
+		if err := w.look(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-broken:
+			return fmt.Errorf("receive link and address changes: %w", err)
+		case <-w.touched:
+		case <-ticker.C:
+		}
+	}
+}
+
+// receive says that something is new whenever the kernel does, until the socket
+// is closed. What the messages say does not matter: a whole snapshot follows,
+// one for all messages that came in during the snapshot before. So an overrun
+// (ENOBUFS) loses nothing either.
+func (w *Watcher) receive(socket *nl.NetlinkSocket) error {
+	for {
+		if _, _, err := socket.Receive(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return err
+		}
+		signal(w.touched)
+	}
+}
+
+// look takes a snapshot, and tells of it if it differs.
+func (w *Watcher) look() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list links: %w", err)
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses of links: %w", err)
+	}
+	before, after := w.Links(), snapshot(links, addrs, w.exclude)
+	first := !w.Ready()
+	if !first && slices.EqualFunc(before, after, lb.Link.Equal) {
+		return nil
+	}
+	w.links.Store(&after)
+	signal(w.changed)
+	w.logChanges(before, after)
+	return nil
+}
+
+// logChanges logs every link that became usable or ceased to be. Those that
+// never were, like the pods' ends of a large node, matter for debugging only.
+func (w *Watcher) logChanges(before, after []lb.Link) {
+	old := map[string]lb.Link{}
+	for _, l := range before {
+		old[l.Name] = l
+	}
+	for _, l := range after {
+		was, known := old[l.Name]
+		delete(old, l.Name)
+		switch {
+		case known && was.ARP == l.ARP && was.NDP == l.NDP && was.Unusable == l.Unusable:
+		case l.Unusable == "":
+			level.Info(w.logger).Log("msg", "link usable", "link", l.Name, "mac", l.MAC, "arp", l.ARP, "ndp", l.NDP)
+		case known && was.Unusable == "":
+			level.Info(w.logger).Log("msg", "link unusable", "link", l.Name, "why", l.Unusable)
+		default:
+			level.Debug(w.logger).Log("msg", "link unusable", "link", l.Name, "why", l.Unusable)
+		}
+	}
+	for _, l := range old {
+		level.Debug(w.logger).Log("msg", "link gone", "link", l.Name)
+	}
+}
+
+// signal says "look again" on a channel of capacity 1.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

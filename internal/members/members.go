@@ -1,0 +1,236 @@
+package members
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/hashicorp/memberlist"
+)
+
+// Members is this speaker's place in the ring.
+type Members struct {
+	logger   log.Logger
+	config   *memberlist.Config
+	discover func(context.Context) ([]string, error)
+	ring     *ring
+	rejoin   chan struct{}
+	update   chan struct{} // what others are told of this member has changed
+
+	// The rest belongs to the goroutine of Start.
+	list       *memberlist.Memberlist
+	known      []netip.AddrPort // as last discovered
+	discovered time.Time
+	tries      sync.WaitGroup // attempts to join that are under way
+}
+
+// New checks the configuration. discover lists the addresses of the speakers'
+// pods, each an IP address, or one with a port where that is not BindPort; it
+// may wait for the API server, and is called from one goroutine.
+func New(logger log.Logger, cfg Config, discover func(context.Context) ([]string, error)) (*Members, error) {
+	mc, err := cfg.memberlistConfig()
+	if err != nil {
+		return nil, err
+	}
+	m := &Members{
+		logger:   logger,
+		config:   mc,
+		discover: discover,
+		ring:     newRing(logger),
+		rejoin:   make(chan struct{}, 1),
+		update:   make(chan struct{}, 1),
+	}
+	mc.Events, mc.Delegate = m.ring, m.ring
+	mc.Logger = newLogAdapter(logger)
+	return m, nil
+}
+
+// Alive returns the members that are alive, sorted by name, this one among
+// them once the ring is entered.
+func (m *Members) Alive() []Member { return *m.ring.alive.Load() }
+
+// Changed signals that Alive has changed.
+func (m *Members) Changed() <-chan struct{} { return m.ring.changed }
+
+// Ready reports whether this member listens, and has tried to join the others.
+func (m *Members) Ready() bool { return m.ring.ready.Load() }
+
+// Rejoin asks for an attempt to join, now: new speakers may be about.
+func (m *Members) Rejoin() { signal(m.rejoin) }
+
+// SetUsable tells the others whether this speaker has any link on which it
+// could announce. It is true until said otherwise.
+func (m *Members) SetUsable(usable bool) {
+	if m.ring.usable.Swap(usable) != usable {
+		signal(m.update)
+	}
+}
+
+const (
+	// rediscover is how often the addresses of the others are asked for.
+	rediscover = time.Minute
+	// A failed attempt to join is repeated after firstRetry, and then with
+	// growing pauses up to lastRetry. Memberlist forgets the dead after a while,
+	// so this is also what heals a ring that was split.
+	firstRetry = time.Second
+	lastRetry  = 10 * time.Second
+	// goodbye bounds how long leaving may take.
+	goodbye = time.Second
+)
+
+// Start enters the ring, and leaves it when ctx ends: the others then know that
+// this member is gone before Start returns.
+func (m *Members) Start(ctx context.Context) error {
+	list, err := memberlist.Create(m.config)
+	if err != nil {
+		return fmt.Errorf("listen for memberlist on %s port %d: %w", m.config.BindAddr, m.config.BindPort, err)
+	}
+	m.list = list
+	defer m.leave()
+	retry := firstRetry
+	for {
+		pause := rediscover
+		if m.join(ctx) {
+			retry = firstRetry
+		} else {
+			pause, retry = retry, min(2*retry, lastRetry)
+		}
+		m.ring.ready.Store(true)
+		if !m.rest(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+// rest waits until it is time to join again; false means that ctx has ended.
+func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-m.rejoin:
+			m.discovered = time.Time{}
+			return true
+		case <-m.update:
+			if err := m.list.UpdateNode(goodbye); err != nil {
+				level.Info(m.logger).Log("msg", "telling the other members", "error", err)
+			}
+		}
+	}
+}
+
+// joinAtOnce is how many addresses are tried in one attempt. One that answers
+// is enough, since it tells of all others; several at the same time, so that
+// one on a dead node does not hold up the rest.
+const joinAtOnce = 5
+
+// join tries to reach those that were discovered and are not members yet. It
+// reports whether there are none left.
+func (m *Members) join(ctx context.Context) bool {
+	m.look(ctx)
+	missing := m.missing()
+	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
+	for _, addr := range missing[:min(len(missing), joinAtOnce)] {
+		m.tries.Go(func() {
+			if _, err := m.list.Join([]string{addr.String()}); err != nil {
+				level.Debug(m.logger).Log("msg", "cannot join", "addr", addr, "error", err)
+			}
+		})
+	}
+	m.waitForTries(ctx)
+	return !m.discovered.IsZero() && len(m.missing()) == 0
+}
+
+// waitForTries does not hold up a goodbye: a dead node takes its time to not answer.
+func (m *Members) waitForTries(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		m.tries.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// look asks for the addresses of the others, if it is time.
+func (m *Members) look(ctx context.Context) {
+	if time.Since(m.discovered) < rediscover {
+		return
+	}
+	found, err := m.discover(ctx)
+	known, parseErr := parseAddresses(found, m.config.BindPort)
+	if err := errors.Join(err, parseErr); err != nil && ctx.Err() == nil {
+		level.Error(m.logger).Log("msg", "cannot list all other speakers", "error", err)
+	}
+	m.known = known
+	if err == nil {
+		m.discovered = time.Now()
+	}
+}
+
+// missing returns the addresses at which there is no live member.
+func (m *Members) missing() []netip.AddrPort {
+	members := map[netip.AddrPort]bool{}
+	for _, member := range m.Alive() {
+		members[member.Addr] = true
+	}
+	var out []netip.AddrPort
+	for _, addr := range m.known {
+		if !members[addr] {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// parseAddresses returns the addresses that can be read, and an error about the
+// others. A pod that has no address yet is passed over.
+func parseAddresses(texts []string, port int) ([]netip.AddrPort, error) {
+	var out []netip.AddrPort
+	var errs []error
+	for _, text := range texts {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			out = append(out, netip.AddrPortFrom(addr.Unmap(), uint16(port)))
+			continue
+		}
+		addr, err := netip.ParseAddrPort(text)
+		switch {
+		case err == nil:
+			out = append(out, addr)
+		case text != "":
+			errs = append(errs, fmt.Errorf("parse address %q of a speaker: %w", text, err))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// leave says goodbye and closes all sockets.
+func (m *Members) leave() {
+	if err := m.list.Leave(goodbye); err != nil {
+		level.Info(m.logger).Log("msg", "leaving the ring", "error", err)
+	}
+	if err := m.list.Shutdown(); err != nil {
+		level.Info(m.logger).Log("msg", "closing memberlist", "error", err)
+	}
+	m.tries.Wait()
+}
+
+// signal says "look again" on a channel of capacity 1.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

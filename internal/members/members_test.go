@@ -1,0 +1,276 @@
+package members
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/memberlist"
+)
+
+const testPort = 27946
+
+// patience is how long a test waits for what should take a fraction of it.
+const patience = 30 * time.Second
+
+// lan is a set of loopback addresses that belong to one test alone.
+type lan struct {
+	net   byte
+	nodes int
+}
+
+func (l *lan) addr(node int) string { return fmt.Sprintf("127.46.%d.%d", l.net, node) }
+
+// discover lists the addresses of all nodes, as the pods of a DaemonSet would.
+func (l *lan) discover(context.Context) ([]string, error) {
+	var out []string
+	for node := 1; node <= l.nodes; node++ {
+		out = append(out, l.addr(node))
+	}
+	return out, nil
+}
+
+func (l *lan) config(node int) Config {
+	return Config{NodeName: fmt.Sprintf("node-%d", node), BindAddr: l.addr(node), BindPort: testPort, SecretKey: []byte("secret")}
+}
+
+// start starts a member, and returns what stops it.
+func (l *lan) start(t *testing.T, cfg Config) (*Members, func()) {
+	t.Helper()
+	m, err := New(log.NewNopLogger(), cfg, l.discover)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Start(ctx) }()
+	stop := func() {
+		cancel()
+		if err, ok := <-ended; ok && err != nil {
+			t.Errorf("Start: %v", err)
+		}
+		close(ended)
+	}
+	stopOnce := func() {
+		if ctx.Err() == nil {
+			stop()
+		}
+	}
+	t.Cleanup(stopOnce)
+	return m, stopOnce
+}
+
+// wait waits until m sees these members alive.
+func wait(t *testing.T, m *Members, want ...string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		got := names(m)
+		if slices.Equal(got, want) {
+			return
+		}
+		select {
+		case <-m.Changed():
+		case <-deadline:
+			t.Fatalf("alive are %v, want %v", got, want)
+		}
+	}
+}
+
+func names(m *Members) []string {
+	var out []string
+	for _, member := range m.Alive() {
+		out = append(out, member.Name)
+	}
+	return out
+}
+
+func TestMembersFindEachOtherAndLeave(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 1, nodes: 3}
+	m1, _ := l.start(t, l.config(1))
+	wait(t, m1, "node-1")
+	m2, stop2 := l.start(t, l.config(2))
+	m3, _ := l.start(t, l.config(3))
+	for _, m := range []*Members{m1, m2, m3} {
+		wait(t, m, "node-1", "node-2", "node-3")
+	}
+	stop2()
+	wait(t, m1, "node-1", "node-3")
+	wait(t, m3, "node-1", "node-3")
+}
+
+func TestNobodyIsAliveBeforeStart(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 2, nodes: 1}
+	m, err := New(log.NewNopLogger(), l.config(1), l.discover)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Ready() || len(m.Alive()) != 0 {
+		t.Errorf("ready %v, alive %v", m.Ready(), m.Alive())
+	}
+}
+
+func TestReadyThoughNobodyElseAnswers(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 3, nodes: 9}
+	m, _ := l.start(t, l.config(1))
+	for deadline := time.Now().Add(patience); !m.Ready(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not ready")
+		}
+	}
+}
+
+// A member that runs other software carries no metadata of ours. It is also
+// one that can be made to die without leaving.
+func TestDeathOfAnotherSoftwareIsNoticed(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 4, nodes: 2}
+	m, _ := l.start(t, l.config(1))
+	mc, err := l.config(2).memberlistConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mc.Logger = newLogAdapter(log.NewNopLogger())
+	other, err := memberlist.Create(mc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Rejoin()
+	wait(t, m, "node-1", "node-2")
+	if member := m.Alive()[1]; !member.Usable {
+		t.Errorf("%+v is not usable", member)
+	}
+	if err := other.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, m, "node-1")
+}
+
+func TestAnotherKeyDoesNotJoin(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 5, nodes: 2}
+	m1, _ := l.start(t, l.config(1))
+	cfg := l.config(2)
+	cfg.SecretKey = []byte("another")
+	m2, _ := l.start(t, cfg)
+	for deadline := time.Now().Add(patience); !m1.Ready() || !m2.Ready(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not ready")
+		}
+	}
+	if diff := cmp.Diff([][]string{{"node-1"}, {"node-2"}}, [][]string{names(m1), names(m2)}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestOthersLearnThatAMemberIsUnusable(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 6, nodes: 3}
+	m1, _ := l.start(t, l.config(1))
+	m2, err := New(log.NewNopLogger(), l.config(2), l.discover)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m2.SetUsable(false) // before the start: known from the first moment
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m2.Start(ctx) }()
+	defer func() { cancel(); <-ended }()
+
+	waitUsable(t, m1, 2, false)
+	m2.SetUsable(true)
+	waitUsable(t, m1, 2, true)
+	m2.SetUsable(false)
+	waitUsable(t, m1, 2, false)
+}
+
+func waitUsable(t *testing.T, m *Members, node int, want bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		for _, member := range m.Alive() {
+			if member.Name == fmt.Sprintf("node-%d", node) && member.Usable == want {
+				return
+			}
+		}
+		select {
+		case <-m.Changed():
+		case <-deadline:
+			t.Fatalf("alive are %+v", m.Alive())
+		}
+	}
+}
+
+func TestStartSaysWhereItCannotListen(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 7, nodes: 1}
+	cfg := l.config(1)
+	cfg.BindAddr = "192.0.2.1" // an address of nobody
+	m, err := New(log.NewNopLogger(), cfg, l.discover)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "192.0.2.1 port 27946") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+func TestDiscoveryThatFailsIsRepeated(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 8, nodes: 2}
+	m1, _ := l.start(t, l.config(1))
+	calls := 0
+	m2, err := New(log.NewNopLogger(), l.config(2), func(ctx context.Context) ([]string, error) {
+		if calls++; calls == 1 {
+			return nil, fmt.Errorf("list pods: no answer")
+		}
+		return l.discover(ctx)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m2.Start(ctx) }()
+	defer func() { cancel(); <-ended }()
+	wait(t, m1, "node-1", "node-2")
+}
+
+func TestParseAddresses(t *testing.T) {
+	got, err := parseAddresses([]string{"192.0.2.1", "", "2001:db8::1", "192.0.2.2:99", "[2001:db8::2]:99", "::ffff:192.0.2.3", "node-a"}, 7946)
+	if err == nil || !strings.Contains(err.Error(), "node-a") {
+		t.Errorf("got error %v, want one about node-a", err)
+	}
+	want := []netip.AddrPort{
+		netip.MustParseAddrPort("192.0.2.1:7946"),
+		netip.MustParseAddrPort("[2001:db8::1]:7946"),
+		netip.MustParseAddrPort("192.0.2.2:99"),
+		netip.MustParseAddrPort("[2001:db8::2]:99"),
+		netip.MustParseAddrPort("192.0.2.3:7946"),
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMemberlistLogsThroughOurs(t *testing.T) {
+	var out strings.Builder
+	l := newLogAdapter(log.NewLogfmtLogger(&out))
+	l.Printf("[DEBUG] memberlist: Stream connection from=%s", "192.0.2.1:99")
+	l.Printf("[ERR] memberlist: Push/Pull with %s failed", "node-a")
+	want := `level=debug msg="memberlist says" text="Stream connection from=192.0.2.1:99"
+level=info msg="memberlist says" text="Push/Pull with node-a failed"
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,128 @@
+package members
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/hashicorp/memberlist"
+)
+
+// Member is a speaker as gossip sees it.
+type Member struct {
+	// Name is the name of its node.
+	Name string
+	// Addr is where it listens.
+	Addr netip.AddrPort
+	// Usable says that it has a link on which it could announce. A member that
+	// does not say so, because it runs other software, counts as usable.
+	Usable bool
+}
+
+// meta is what members tell of themselves in gossip, as JSON. What is not there
+// is as usual: most members have nothing to tell.
+type meta struct {
+	Unusable bool `json:"unusable,omitempty"`
+}
+
+// ring is what memberlist tells of the members. Memberlist calls it with its
+// own locks held, so nothing here waits or calls back.
+type ring struct {
+	logger  log.Logger
+	changed chan struct{}
+	usable  atomic.Bool // this member
+	ready   atomic.Bool
+	alive   atomic.Pointer[[]Member]
+
+	mu      sync.Mutex // guards members
+	members map[string]Member
+}
+
+func newRing(logger log.Logger) *ring {
+	r := &ring{logger: logger, changed: make(chan struct{}, 1), members: map[string]Member{}}
+	r.usable.Store(true)
+	r.alive.Store(&[]Member{})
+	return r
+}
+
+// NotifyJoin is called when a member was found alive.
+func (r *ring) NotifyJoin(n *memberlist.Node) {
+	member := memberOf(n)
+	r.publish(func() { r.members[member.Name] = member })
+	level.Info(r.logger).Log("msg", "member joined", "member", member.Name, "addr", member.Addr, "usable", member.Usable)
+}
+
+// NotifyUpdate is called when a member has changed what it tells of itself.
+func (r *ring) NotifyUpdate(n *memberlist.Node) {
+	member := memberOf(n)
+	r.publish(func() { r.members[member.Name] = member })
+	level.Info(r.logger).Log("msg", "member changed", "member", member.Name, "addr", member.Addr, "usable", member.Usable)
+}
+
+// NotifyLeave is called when a member has left or was found dead.
+func (r *ring) NotifyLeave(n *memberlist.Node) {
+	r.publish(func() { delete(r.members, n.Name) })
+	if n.State == memberlist.StateLeft {
+		level.Info(r.logger).Log("msg", "member left", "member", n.Name)
+		return
+	}
+	level.Info(r.logger).Log("msg", "member died", "member", n.Name)
+}
+
+// publish makes a change and the snapshot that has it.
+func (r *ring) publish(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+	alive := make([]Member, 0, len(r.members))
+	for _, member := range r.members {
+		alive = append(alive, member)
+	}
+	slices.SortFunc(alive, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	r.alive.Store(&alive)
+	signal(r.changed)
+}
+
+func memberOf(n *memberlist.Node) Member {
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return Member{
+		Name:   n.Name,
+		Addr:   netip.AddrPortFrom(addr.Unmap(), n.Port),
+		Usable: !parseMeta(n.Meta).Unusable,
+	}
+}
+
+// parseMeta reads what a member tells of itself; what cannot be read is nothing.
+func parseMeta(text []byte) meta {
+	var m meta
+	if err := json.Unmarshal(text, &m); err != nil {
+		return meta{}
+	}
+	return m
+}
+
+// NodeMeta returns what this member tells of itself.
+func (r *ring) NodeMeta(int) []byte {
+	if r.usable.Load() {
+		return nil
+	}
+	return []byte(`{"unusable":true}`)
+}
+
+// NotifyMsg and the methods below are for data of our own that would travel
+// with gossip. There is none.
+func (r *ring) NotifyMsg([]byte) {}
+
+// GetBroadcasts returns nothing to send.
+func (r *ring) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState returns nothing to send.
+func (r *ring) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState receives nothing.
+func (r *ring) MergeRemoteState([]byte, bool) {}
