@@ -1,0 +1,238 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/go-kit/log/level"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/herald-lb/herald/internal/config"
+	"github.com/herald-lb/herald/internal/ipam"
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/metrics"
+)
+
+// work is what the allocator's queue holds: one service to look at, or, with an empty
+// key, the pools.
+type work struct{ service lb.ServiceKey }
+
+var thePools = work{}
+
+// allocator reads services and pools, lets the ledger decide, and writes. Decisions
+// are made one at a time, behind mu; writes go out side by side.
+type allocator struct {
+	logger    logger
+	client    client.Client
+	events    *kube.Events
+	namespace string
+	class     string
+	metrics   *metrics.Client
+	queue     workqueue.TypedRateLimitingInterface[work]
+
+	mu     sync.Mutex
+	ledger *ipam.Ledger
+	keeper config.Keeper
+	// config is nil until every service has been looked at once, the holders first.
+	config   *lb.Config
+	problems []lb.Problem
+	written  kube.Overlay
+	told     map[lb.ServiceKey]telling
+	// usageChanged wakes who reports how full the pools are.
+	usageChanged chan struct{}
+}
+
+func newAllocator(l logger, c client.Client, events *kube.Events, m *metrics.Client, namespace, class string) *allocator {
+	return &allocator{
+		logger: l, client: c, events: events, metrics: m, namespace: namespace, class: class,
+		ledger:       ipam.NewLedger(),
+		told:         map[lb.ServiceKey]telling{},
+		usageChanged: make(chan struct{}, 1),
+	}
+}
+
+// ready reports whether the pools were read and every service decided once.
+func (a *allocator) ready(*http.Request) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.config == nil {
+		return errors.New("pools and services are not read yet")
+	}
+	return nil
+}
+
+// Reconcile looks at one service, or at the pools and then at every service.
+func (a *allocator) Reconcile(ctx context.Context, w work) (reconcile.Result, error) {
+	if w == thePools {
+		return reconcile.Result{}, a.reload(ctx, false)
+	}
+	if err := a.reload(ctx, true); err != nil {
+		return reconcile.Result{}, err
+	}
+	svc := &corev1.Service{}
+	err := a.client.Get(ctx, types.NamespacedName(w.service), svc)
+	if apierrors.IsNotFound(err) {
+		a.release(w.service)
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !kube.Handled(svc, a.class) {
+		return reconcile.Result{}, a.letGo(ctx, svc)
+	}
+	svc, d := a.decide(svc)
+	return reconcile.Result{}, a.apply(ctx, svc, d)
+}
+
+// decide lets the ledger decide about one service as it now is, and wakes those that
+// the decision left something for.
+func (a *allocator) decide(svc *corev1.Service) (*corev1.Service, lb.Decision) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	svc = a.written.Newest(svc)
+	d := a.ledger.Assign(kube.Service(svc))
+	a.changed()
+	return svc, d
+}
+
+// release frees what a service held that is gone.
+func (a *allocator) release(key lb.ServiceKey) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if held := a.ledger.Holder(key); len(held) > 0 {
+		level.Info(a.logger).Log("msg", "addresses released", "service", key, "addresses", lb.Join(held))
+	}
+	a.ledger.Release(key)
+	a.written.Forget(key)
+	delete(a.told, key)
+	a.changed()
+}
+
+// letGo frees what a service held that is not ours to serve any more, and removes our
+// marks from it unless it belongs to another load balancer now.
+func (a *allocator) letGo(ctx context.Context, svc *corev1.Service) error {
+	a.release(kube.Key(svc))
+	nothing := kube.Assignment{}
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer || nothing.Records(svc) {
+		return nil
+	}
+	_, err := nothing.Write(ctx, a.client, svc)
+	return client.IgnoreNotFound(err)
+}
+
+// changed wakes the services that the ledger found addresses for, and who reports usage.
+func (a *allocator) changed() {
+	for _, key := range a.ledger.Woken() {
+		a.queue.Add(work{key})
+	}
+	a.lookAgainAtUsage()
+}
+
+// lookAgainAtUsage wakes who reports how full the pools are.
+func (a *allocator) lookAgainAtUsage() {
+	select {
+	case a.usageChanged <- struct{}{}:
+	default:
+	}
+}
+
+// reload reads the pools and, if they changed, decides about every service anew:
+// holders first, then oldest first, so that nobody is given what another holds. With
+// first it does so only if it was never done.
+func (a *allocator) reload(ctx context.Context, first bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if first && a.config != nil {
+		return nil
+	}
+	objects, err := kube.Pools(ctx, a.client, a.namespace)
+	if err != nil {
+		return err
+	}
+	cfg, problems := a.keeper.Parse(objects)
+	a.report(objects, problems)
+	if a.config != nil && a.config.Equal(cfg) {
+		a.metrics.Loaded(len(problems) > 0)
+		return nil
+	}
+	services, err := a.services(ctx)
+	if err != nil {
+		return err
+	}
+	level.Info(a.logger).Log("msg", "configuration loaded", "pools", len(cfg.Pools), "services", len(services))
+	a.config = &cfg
+	a.metrics.Loaded(len(problems) > 0)
+	a.ledger.SetPools(cfg.Pools, cfg.PoolsIncomplete)
+	for _, svc := range services {
+		d := a.ledger.Assign(kube.Service(svc))
+		if told := a.told[kube.Key(svc)]; !assignment(d).Records(svc) || told != tellingOf(d, svc) {
+			a.queue.Add(work{kube.Key(svc)})
+		}
+	}
+	a.changed()
+	return nil
+}
+
+// services returns all that are ours, holders first, then oldest first.
+func (a *allocator) services(ctx context.Context) ([]*corev1.Service, error) {
+	var list corev1.ServiceList
+	if err := a.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var out []*corev1.Service
+	for i := range list.Items {
+		if kube.Handled(&list.Items[i], a.class) {
+			out = append(out, a.written.Newest(&list.Items[i]))
+		}
+	}
+	holds := func(s *corev1.Service) int { return min(1, len(s.Status.LoadBalancer.Ingress)) }
+	slices.SortFunc(out, func(x, y *corev1.Service) int {
+		return cmp.Or(
+			cmp.Compare(holds(y), holds(x)),
+			x.CreationTimestamp.Compare(y.CreationTimestamp.Time),
+			kube.Key(x).Compare(kube.Key(y)),
+		)
+	})
+	return out, nil
+}
+
+// apply makes the service's status say what was decided, and tells its user.
+func (a *allocator) apply(ctx context.Context, svc *corev1.Service, d lb.Decision) error {
+	want := assignment(d)
+	if !want.Records(svc) {
+		stored, err := want.Write(ctx, a.client, svc)
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			// Deleted, or replaced by another of its name: its own event follows.
+			return nil
+		}
+		a.metrics.Wrote(err)
+		if err != nil {
+			return err
+		}
+		a.remember(stored)
+		level.Info(a.logger).Log("msg", "status written", "service", kube.Key(svc), "addresses", lb.Join(d.Addresses), "pool", d.Pool, "reason", d.Reason)
+	}
+	a.tell(svc, d)
+	return nil
+}
+
+func (a *allocator) remember(stored *corev1.Service) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.written.Add(stored)
+}
+
+func assignment(d lb.Decision) kube.Assignment {
+	return kube.Assignment{Addresses: d.Addresses, Pool: d.Pool}
+}
