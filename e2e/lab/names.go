@@ -1,0 +1,66 @@
+package lab
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Host is a machine of the lab: node1 to nodeN, or one of the four below.
+type Host string
+
+const (
+	Control Host = "control" // etcd and the control plane
+	Client  Host = "client"  // a neighbour on the LAN
+	Router  Host = "router"  // the LAN's way out
+	Far     Host = "far"     // a client behind the router
+)
+
+// DefaultName is the lab that commands mean when none is named.
+const DefaultName = "herald"
+
+// A name becomes part of network namespaces, directories and control groups.
+var validName = regexp.MustCompile(`^[a-z][a-z0-9]{0,19}$`)
+
+func checkName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("lab name %q: want up to 20 lower-case letters and digits, a letter first", name)
+	}
+	return nil
+}
+
+// NodeName is the name of the node with this number, counted from 1.
+func NodeName(number int) Host { return Host("node" + strconv.Itoa(number)) }
+
+// nodeNumber is the inverse of NodeName.
+func (h Host) nodeNumber() (int, bool) {
+	digits, ok := strings.CutPrefix(string(h), "node")
+	n, err := strconv.Atoi(digits)
+	return n, ok && err == nil && n > 0 && NodeName(n) == h
+}
+
+// IsNode tells the Kubernetes nodes from the other hosts.
+func (h Host) IsNode() bool {
+	_, ok := h.nodeNumber()
+	return ok
+}
+
+// hosts lists everything on the LAN, then far.
+func hosts(nodes int) []Host {
+	return append([]Host{Router, Control, Client}, append(nodeNames(nodes), Far)...)
+}
+
+func nodeNames(nodes int) []Host {
+	var names []Host
+	for n := 1; n <= nodes; n++ {
+		names = append(names, NodeName(n))
+	}
+	return names
+}
+
+// namespace is the network namespace of a host of the lab with this name.
+func namespace(lab string, host Host) string { return lab + "-" + string(host) }
+
+// lanNamespace holds nothing but the bridge that is the LAN.
+func lanNamespace(lab string) string { return lab + "-lan" }
