@@ -140,8 +140,15 @@ func (s *speaker) round(ctx context.Context) error {
 
 // lookAround makes a new planner, and returns every service that there is to decide
 // about: those that exist, and those of which a verdict is held, nil if they are gone.
+// While the other speakers are out of sight it returns none: the ring says when they
+// are not.
 func (s *speaker) lookAround(ctx context.Context) (map[lb.ServiceKey]*corev1.Service, error) {
-	if err := s.look(ctx); err != nil {
+	links := s.links.Links()
+	s.ring.setUsable(slices.ContainsFunc(links, func(l lb.Link) bool { return l.ARP || l.NDP }))
+	if !s.ring.ready() {
+		return nil, nil
+	}
+	if err := s.look(ctx, links); err != nil {
 		return nil, err
 	}
 	var list corev1.ServiceList
@@ -179,7 +186,7 @@ func (s *speaker) read(ctx context.Context, keys map[lb.ServiceKey]struct{}) (ma
 }
 
 // look makes a planner of the world as it is now.
-func (s *speaker) look(ctx context.Context) error {
+func (s *speaker) look(ctx context.Context, links []lb.Link) error {
 	objects, err := kube.Advertisements(ctx, s.client, s.options.Namespace)
 	if err != nil {
 		return err
@@ -187,8 +194,6 @@ func (s *speaker) look(ctx context.Context) error {
 	cfg, problems := s.keeper.Parse(objects)
 	s.report(problems)
 	s.metrics.Loaded(len(problems) > 0)
-	links := s.links.Links()
-	s.ring.setUsable(slices.ContainsFunc(links, func(l lb.Link) bool { return l.ARP || l.NDP }))
 	s.planner = plan.New(plan.View{
 		Node:               s.options.node,
 		Config:             cfg,

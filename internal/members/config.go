@@ -84,7 +84,7 @@ func fastLAN() *memberlist.Config {
 	mc.SuspicionMult = 2
 	mc.SuspicionMaxTimeoutMult = 2
 	mc.GossipInterval = 20 * time.Millisecond
-	mc.TCPTimeout = 2 * time.Second
+	mc.TCPTimeout = time.Second
 	return mc
 }
 

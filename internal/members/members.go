@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -65,11 +66,17 @@ func (m *Members) Ready() bool { return m.ring.ready.Load() }
 func (m *Members) Rejoin() { signal(m.rejoin) }
 
 // SetUsable tells the others whether this speaker has any link on which it
-// could announce. It is true until said otherwise.
+// could announce. It is true until said otherwise. Who had none was cut off, and
+// has lost the others from sight: Ready is false until they were looked for.
 func (m *Members) SetUsable(usable bool) {
-	if m.ring.usable.Swap(usable) != usable {
-		signal(m.update)
+	if m.ring.usable.Swap(usable) == usable {
+		return
 	}
+	if usable {
+		m.ring.ready.Store(false)
+		signal(m.rejoin)
+	}
+	signal(m.update)
 }
 
 const (
@@ -101,14 +108,15 @@ func (m *Members) Start(ctx context.Context) error {
 		} else {
 			pause, retry = retry, min(2*retry, lastRetry)
 		}
-		m.ring.ready.Store(true)
+		m.ring.setReady()
 		if !m.rest(ctx, pause) {
 			return nil
 		}
 	}
 }
 
-// rest waits until it is time to join again; false means that ctx has ended.
+// rest waits until it is time to join again; false means that ctx has ended. A
+// member that appears while others are missing shows that the way to them is open.
 func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -121,6 +129,10 @@ func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
 		case <-m.rejoin:
 			m.discovered = time.Time{}
 			return true
+		case <-m.ring.joined:
+			if len(m.missing()) > 0 {
+				return true
+			}
 		case <-m.update:
 			if err := m.list.UpdateNode(goodbye); err != nil {
 				level.Info(m.logger).Log("msg", "telling the other members", "error", err)
@@ -140,27 +152,56 @@ func (m *Members) join(ctx context.Context) bool {
 	m.look(ctx)
 	missing := m.missing()
 	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
+	var reached atomic.Bool
+	var tries sync.WaitGroup
 	for _, addr := range missing[:min(len(missing), joinAtOnce)] {
+		tries.Add(1)
 		m.tries.Go(func() {
+			defer tries.Done()
 			if _, err := m.list.Join([]string{addr.String()}); err != nil {
 				level.Debug(m.logger).Log("msg", "cannot join", "addr", addr, "error", err)
+				return
 			}
+			reached.Store(true)
 		})
 	}
-	m.waitForTries(ctx)
+	m.waitForTries(ctx, &tries)
+	if reached.Load() {
+		m.settle(ctx)
+	}
 	return !m.discovered.IsZero() && len(m.missing()) == 0
 }
 
-// waitForTries does not hold up a goodbye: a dead node takes its time to not answer.
-func (m *Members) waitForTries(ctx context.Context) {
+// waitForTries does not hold up a goodbye, nor a wish to try again: a dead node
+// takes its time to not answer.
+func (m *Members) waitForTries(ctx context.Context, tries *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() {
-		m.tries.Wait()
+		tries.Wait()
 		close(done)
 	}()
 	select {
 	case <-done:
+	case <-m.rejoin:
+		signal(m.rejoin)
 	case <-ctx.Done():
+	}
+}
+
+// settling bounds how long those who were reached may take to be seen alive: who
+// took each other for dead first have to hear, by gossip, that neither is.
+const settling = 500 * time.Millisecond
+
+// settle waits until nobody is missing, or for as long as that may take.
+func (m *Members) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settling)
+	defer cancel()
+	for len(m.missing()) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.ring.joined:
+		}
 	}
 }
 

@@ -35,7 +35,8 @@ type meta struct {
 type ring struct {
 	logger  log.Logger
 	changed chan struct{}
-	usable  atomic.Bool // this member
+	joined  chan struct{} // somebody was found alive
+	usable  atomic.Bool   // this member
 	ready   atomic.Bool
 	alive   atomic.Pointer[[]Member]
 
@@ -44,7 +45,7 @@ type ring struct {
 }
 
 func newRing(logger log.Logger) *ring {
-	r := &ring{logger: logger, changed: make(chan struct{}, 1), members: map[string]Member{}}
+	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), members: map[string]Member{}}
 	r.usable.Store(true)
 	r.alive.Store(&[]Member{})
 	return r
@@ -54,6 +55,7 @@ func newRing(logger log.Logger) *ring {
 func (r *ring) NotifyJoin(n *memberlist.Node) {
 	member := memberOf(n)
 	r.publish(func() { r.members[member.Name] = member })
+	signal(r.joined)
 	level.Info(r.logger).Log("msg", "member joined", "member", member.Name, "addr", member.Addr, "usable", member.Usable)
 }
 
@@ -67,11 +69,14 @@ func (r *ring) NotifyUpdate(n *memberlist.Node) {
 // NotifyLeave is called when a member has left or was found dead.
 func (r *ring) NotifyLeave(n *memberlist.Node) {
 	r.publish(func() { delete(r.members, n.Name) })
-	if n.State == memberlist.StateLeft {
-		level.Info(r.logger).Log("msg", "member left", "member", n.Name)
-		return
+	level.Info(r.logger).Log("msg", "member gone", "member", n.Name)
+}
+
+// setReady notes that the others were looked for, which may be news by itself.
+func (r *ring) setReady() {
+	if !r.ready.Swap(true) {
+		signal(r.changed)
 	}
-	level.Info(r.logger).Log("msg", "member died", "member", n.Name)
 }
 
 // publish makes a change and the snapshot that has it.
