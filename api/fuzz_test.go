@@ -28,16 +28,18 @@ func TestOrderOfRanges(t *testing.T) {
 func randomAddress(random *rand.Rand) netip.Addr {
 	bytes := make([]byte, []int{4, 16}[random.IntN(2)])
 	for i := range bytes {
-		if random.IntN(2) == 0 { // zeros are common, so that "::" is
-			bytes[i] = byte(random.UintN(256))
-		}
+		// Zeros are common, so that "::" is; and the neighbours of the others often differ in more than the last digit.
+		bytes[i] = []byte{0, 0, 0, 0x0f, 0x10, 0xff, byte(random.UintN(256))}[random.IntN(7)]
 	}
 	addr, _ := netip.AddrFromSlice(bytes)
 	return addr
 }
 
-// alter changes one byte of the address, and at times those after it.
+// alter changes a byte of the address and at times some after it, or takes a neighbour.
 func alter(random *rand.Rand, addr netip.Addr) netip.Addr {
+	if neighbour := []netip.Addr{addr.Next(), addr.Prev(), {}, {}}[random.IntN(4)]; neighbour.IsValid() {
+		return neighbour
+	}
 	bytes := addr.AsSlice()
 	for i := random.IntN(len(bytes)); i < len(bytes); i += 1 + random.IntN(len(bytes)) {
 		bytes[i] = byte(random.UintN(256))

@@ -120,7 +120,7 @@ func TestMistakesOfOldMayStay(t *testing.T) {
 func TestLongListsAreAffordable(t *testing.T) {
 	server := newAPIServer(t)
 	names := many(256, func(i int) any { return fmt.Sprintf("%063d", i) })
-	selectors := many(256, func(i int) any {
+	selectors := many(128, func(i int) any {
 		return map[string]any{"matchLabels": map[string]any{"app.kubernetes.io/name": fmt.Sprintf("%063d", i)}}
 	})
 	communities := many(256, func(i int) any { return fmt.Sprintf("large:4294967295:4294967295:%d", i) })

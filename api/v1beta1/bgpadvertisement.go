@@ -78,7 +78,7 @@ type BGPAdvertisementSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="ipAddressPoolSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	IPAddressPoolSelectors []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
 
 	// NodeSelectors limit the nodes that offer routes to those whose labels match any one of the selectors.
@@ -86,7 +86,7 @@ type BGPAdvertisementSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="nodeSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	NodeSelectors []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
 
 	// Peers are the names of the BGPPeers that are offered the routes, each at most once. Empty means all peers; a name
@@ -104,7 +104,7 @@ type BGPAdvertisementSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="serviceSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
 }
 

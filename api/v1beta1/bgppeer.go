@@ -98,7 +98,7 @@ type BGPPeerSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="nodeSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	NodeSelectors []NodeSelector `json:"nodeSelectors,omitempty"`
 
 	// Password secures the session's TCP connection with an MD5 signature (RFC 2385).

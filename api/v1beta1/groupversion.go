@@ -3,7 +3,10 @@
 //
 // The comments on the fields are the user's reference: they become the descriptions that `kubectl explain` shows.
 // The validation markers become schema and CEL rules of the CRDs, so that a mistake which one object alone shows is
-// refused by the API server itself.
+// refused by the API server itself. Lists of what may be selected are bounded (1000 ranges, 256 names, 128 selectors),
+// because the API server wants to know beforehand what judging an object may cost. None is declared a set: changing a
+// list from atomic, which it was for those who come from MetalLB, would make items that they take away with server-side
+// apply stay.
 //
 // +kubebuilder:object:generate=true
 // +groupName=metallb.io

@@ -36,7 +36,7 @@ type L2AdvertisementSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="ipAddressPoolSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	IPAddressPoolSelectors []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
 
 	// NodeSelectors limit the nodes that may announce to those whose labels match any one of the selectors.
@@ -44,7 +44,7 @@ type L2AdvertisementSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="nodeSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	NodeSelectors []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
 
 	// Interfaces are the exact names of the network interfaces on which the node announces, such as "eth0".
@@ -59,7 +59,7 @@ type L2AdvertisementSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="serviceSelectors must not hold the same selector twice"
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
 
 	// PreferredNodeSelectors say which of the nodes that may announce should do so. Each node scores the sum of the
