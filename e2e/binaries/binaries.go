@@ -24,6 +24,8 @@ type Set struct {
 	CNI    string   // the directory of network plugins
 	Images []string // archives
 	Web    string   // the program in the web image
+
+	source string // the module that holds this package
 }
 
 // LookPath finds one of the programs.
@@ -70,7 +72,7 @@ func Ensure(ctx context.Context, say func(format string, args ...any)) (Set, err
 	}
 	defer unlock()
 
-	set := Set{Cache: cache}
+	set := Set{Cache: cache, source: source}
 	for _, m := range modules {
 		dir, err := m.ensure(ctx, filepath.Join(source, "bin", m.name), cache, say)
 		if err != nil {
@@ -82,7 +84,18 @@ func Ensure(ctx context.Context, say func(format string, args ...any)) (Set, err
 			set.Path = append(set.Path, dir)
 		}
 	}
-	return set, set.ensureImages(ctx, filepath.Join(source, "images"), say)
+	lightlets := filepath.Join(cache, "lightlet")
+	set.Path = append(set.Path, lightlets)
+	return set, errors.Join(os.MkdirAll(lightlets, 0o755), set.ensureImages(ctx, say))
+}
+
+// EnsureLightlet builds what light nodes have for a kubelet; go build knows whether it must.
+func (s Set) EnsureLightlet(ctx context.Context) error {
+	file := filepath.Join(s.Cache, "lightlet", "lightlet")
+	if err := goCommand(ctx, s.source, nil, "build", "-o", file, "./cmd/lightlet"); err != nil {
+		return fmt.Errorf("build lightlet: %w", err)
+	}
+	return nil
 }
 
 // cacheDir follows the XDG Base Directory Specification.

@@ -20,7 +20,8 @@ const (
 )
 
 // ensureImages builds the programs below e2e/images and wraps each as an image.
-func (s *Set) ensureImages(ctx context.Context, source string, say func(string, ...any)) error {
+func (s *Set) ensureImages(ctx context.Context, say func(string, ...any)) error {
+	source := filepath.Join(s.source, "images")
 	key, err := hashTree(source)
 	if err != nil {
 		return err

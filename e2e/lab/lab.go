@@ -51,6 +51,7 @@ type Lab struct {
 	Name string
 
 	nodes  int
+	light  bool
 	set    binaries.Set
 	rest   *rest.Config
 	client kubernetes.Interface
@@ -75,12 +76,17 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Light {
+		if err := set.EnsureLightlet(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := Down(ctx, o.Name); err != nil {
 		return nil, err
 	}
 	steps.done("programs at hand")
 
-	l := &Lab{Name: o.Name, nodes: o.Nodes, set: set}
+	l := &Lab{Name: o.Name, nodes: o.Nodes, light: o.Light, set: set}
 	if err := l.up(ctx, o, steps); err != nil {
 		return nil, fmt.Errorf("bring lab %s up: %w (what was made is kept for a look; logs in %s/logs)", o.Name, err, l.dir())
 	}
@@ -120,6 +126,9 @@ func (l *Lab) up(ctx context.Context, o Options, steps *steps) error {
 		return err
 	}
 	if err := l.writeCredentials(); err != nil {
+		return err
+	}
+	if err := l.writePrograms(o.Programs); err != nil {
 		return err
 	}
 	if err := l.connect(); err != nil {
@@ -194,7 +203,7 @@ func Open(ctx context.Context, name string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{Name: name, nodes: st.Nodes, set: set}
+	l := &Lab{Name: name, nodes: st.Nodes, light: st.Light, set: set}
 	return l, l.connect()
 }
 

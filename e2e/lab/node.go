@@ -48,7 +48,7 @@ func (l *Lab) prepareNode(node Host) error {
 		l.pki("ca.crt"): "ca.crt", l.pki(string(node) + ".crt"): "kubelet.crt", l.pki(string(node) + ".key"): "kubelet.key",
 	}
 	for from, to := range credentials {
-		if err := copyFile(from, filepath.Join(dir, "etc/kubernetes", to)); err != nil {
+		if err := copyFile(from, filepath.Join(dir, "etc/kubernetes", to), 0o600); err != nil {
 			return err
 		}
 	}
@@ -65,12 +65,12 @@ func inNode(cache, file string) string {
 	return strings.Replace(file, cache, "/run/lab/cache", 1)
 }
 
-func copyFile(from, to string) error {
+func copyFile(from, to string, mode os.FileMode) error {
 	data, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, 0o600)
+	return os.WriteFile(to, data, mode)
 }
 
 // startNode switches a node on.
@@ -99,6 +99,8 @@ func (l *Lab) nodeEnvironment(node Host, st state) []string {
 		"NETNS=" + namespace(l.Name, node),
 		"DIR=" + l.nodeDir(node),
 		"CACHE=" + l.set.Cache,
+		"PROGRAMS=" + l.programsDir(),
+		"CNI=" + inNode(l.set.Cache, l.set.CNI),
 		"PATH=" + l.nodePath(),
 		"PROXY_MODE=" + st.ProxyMode,
 		"POD_RANGES=" + Pods4 + "," + Pods6,

@@ -1,7 +1,8 @@
 # A node's first process: turns a process in namespaces of its own into what looks like a machine to a kubelet.
 # It runs in the node's network, mount, UTS, IPC, PID and cgroup namespaces; when it dies, all of the node dies with it.
 #
-# NODE is the node's name, DIR its directory, CACHE the directory of the lab's programs, LIGHT is set for a light node.
+# NODE is the node's name, DIR its directory, CACHE the directory of the lab's programs, PROGRAMS that of those which a
+# light node runs for images; LIGHT is set for a light node.
 set -eu
 
 # Nothing that is mounted here reaches the machine, and other hosts' namespaces are not kept alive from here.
@@ -11,8 +12,9 @@ mount -t proc proc /proc
 
 # The usual paths hold the node's own files. /var must be a real file system: container layers are stacked on it.
 mount -t tmpfs run /run
-mkdir -p /run/lab/cache /run/lab/node /run/lock
+mkdir -p /run/lab/cache /run/lab/node /run/lab/programs /run/lock
 mount --bind "$CACHE" /run/lab/cache
+mount --bind "$PROGRAMS" /run/lab/programs
 mount --bind "$DIR" /run/lab/node
 mount -t overlay etc -o "lowerdir=/etc,upperdir=/run/lab/node/etc,workdir=/run/lab/node/etc-work" /etc
 mount --bind /run/lab/node/var /var
@@ -74,8 +76,15 @@ kubelet_with_images() {
 		--hostname-override="$NODE" --node-ip="$NODE_IPS"
 }
 
+light_kubelet() {
+	await_registration
+	exec lightlet --node="$NODE" --node-ip="$NODE_IPS" --cni="$CNI" --programs=/run/lab/programs/list
+}
+
 proxy >>/var/log/kube-proxy.log 2>&1 &
-if [ -z "${LIGHT:-}" ]; then
+if [ -n "${LIGHT:-}" ]; then
+	light_kubelet >>/var/log/lightlet.log 2>&1 &
+else
 	runtime >>/var/log/containerd.log 2>&1 &
 	kubelet_with_images >>/var/log/kubelet.log 2>&1 &
 fi

@@ -69,6 +69,12 @@ func (p Process) Signal(signal syscall.Signal) error {
 	return nil
 }
 
+// runs says whether the process has this name.
+func (p Process) runs(program string) bool {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))
+	return err == nil && strings.TrimSpace(string(name)) == program
+}
+
 // wait returns when the process is gone, or says that it is not after this long.
 func (p Process) wait(limit time.Duration) error {
 	for end := time.Now().Add(limit); p.Alive(); time.Sleep(5 * time.Millisecond) {

@@ -45,21 +45,31 @@ func (l *Lab) PowerOff(ctx context.Context, node Host) error {
 // shutdownTime is what a machine's shutdown gives its programs.
 const shutdownTime = 10 * time.Second
 
-// awaitPodsGone waits until the containers of a node have no processes.
+// awaitPodsGone waits until no pod of the node runs any more.
 func (l *Lab) awaitPodsGone(node Host, limit time.Duration) {
 	st, err := l.store().load()
 	if err != nil {
 		return
 	}
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		pods := 0
-		for _, top := range st.Cgroups {
-			pods += len(groupMembers(filepath.Join(top, string(node), "kubepods")))
+	for end := time.Now().Add(limit); time.Now().Before(end) && st.runsPods(node); {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// runsPods looks at the control groups that a kubelet makes; a light node's stand-in for one ends after its pods.
+func (st state) runsPods(node Host) bool {
+	for _, top := range st.Cgroups {
+		group := filepath.Join(top, string(node))
+		if len(groupMembers(filepath.Join(group, "kubepods"))) > 0 {
+			return true
 		}
-		if pods == 0 {
-			return
+		for _, p := range groupMembers(group) {
+			if p.runs("lightlet") {
+				return true
+			}
 		}
 	}
+	return false
 }
 
 // Revive switches a node on that was killed or powered off, plugs its cable in, and waits until it is Ready.
@@ -137,6 +147,9 @@ func (st state) removeNodeGroups(node Host) error {
 
 // LoadImage hands an image archive (of docker save, or OCI) to every node that is on.
 func (l *Lab) LoadImage(ctx context.Context, archive string) error {
+	if l.light {
+		return fmt.Errorf("load %s: the nodes of lab %s are light, they run programs and not images", archive, l.Name)
+	}
 	data, err := os.ReadFile(archive)
 	if err != nil {
 		return err

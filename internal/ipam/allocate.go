@@ -138,7 +138,7 @@ func (l *Ledger) automatic(svc lb.Service) ([][]*pool, string) {
 // prefers both families takes one where no pool of a turn has both.
 func (l *Ledger) fill(d demand) []netip.Addr {
 	if len(d.addresses) > 0 {
-		if l.rivalry(d) != "" {
+		if slices.ContainsFunc(d.addresses, func(a netip.Addr) bool { return !l.tenants[a].admits(d.tenant) }) {
 			return nil
 		}
 		return d.addresses
@@ -241,15 +241,13 @@ func (p place) compare(o place) int {
 func (l *Ledger) shareable(p *pool, v4 bool, t tenant) (place, bool) {
 	var best place
 	found := false
-	if t.sharingKey == "" {
+	c := l.shared[t.sharingKey]
+	if c == nil || c.full(t) {
 		return best, false
 	}
-	for a := range l.shared[t.sharingKey] {
+	for a := range c.addrs {
 		s := l.spaceOf(a)
-		if a.Is4() != v4 || s == nil || s.pool != p || p.withholds(a) {
-			continue
-		}
-		if _, why := l.tenants[a].conflict(nobody, t); why != "" {
+		if a.Is4() != v4 || s == nil || s.pool != p || p.withholds(a) || !l.tenants[a].admits(t) {
 			continue
 		}
 		if at := (place{order: s.order, addr: a}); !found || at.compare(best) < 0 {

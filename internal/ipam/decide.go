@@ -40,12 +40,11 @@ func (l *Ledger) decide(svc lb.Service) (lb.Decision, demand) {
 	return news(d, shown), unmet
 }
 
-// heldBy is what the service holds: what its status says or, where our write of
-// what was decided for this very object has not reached it yet, that.
+// heldBy is what the service holds: what its status says or, where it does not show
+// yet all that was decided, that.
 func (l *Ledger) heldBy(svc lb.Service) []netip.Addr {
-	h := l.holdings[svc.Key]
-	if h.uid == svc.UID && within(svc.Held, h.addresses) {
-		return h.addresses
+	if recorded := l.holdings[svc.Key].addresses; within(svc.Held, recorded) {
+		return recorded
 	}
 	return svc.Held
 }
@@ -66,16 +65,14 @@ func cleared(svc lb.Service, why string) string {
 // news words a decision by what it adds to the addresses that the status shows, so
 // that deciding again before the status was written says the same again.
 func news(d lb.Decision, shown []netip.Addr) lb.Decision {
-	added := slices.DeleteFunc(slices.Clone(d.Addresses), func(a netip.Addr) bool { return slices.Contains(shown, a) })
-	switch {
-	case len(added) == 0:
+	if within(d.Addresses, shown) {
 		return d
-	case len(added) < len(d.Addresses):
-		d.Message = fmt.Sprintf("Assigned additional IP %q", added)
-	default:
-		d.Message = fmt.Sprintf("Assigned IP %q", added)
 	}
-	d.Reason = lb.IPAllocated
+	added := slices.DeleteFunc(slices.Clone(d.Addresses), func(a netip.Addr) bool { return slices.Contains(shown, a) })
+	d.Reason, d.Message = lb.IPAllocated, fmt.Sprintf("Assigned IP %q", added)
+	if len(added) < len(d.Addresses) {
+		d.Message = fmt.Sprintf("Assigned additional IP %q", added)
+	}
 	return d
 }
 
@@ -225,7 +222,7 @@ func (l *Ledger) unasked(svc lb.Service, home *pool, need family) string {
 		return fmt.Sprintf("the service asks for pool %q", wish)
 	}
 	asked := svc.Request.Addresses
-	if len(asked) == 0 || requestProblem(svc, need).Reason != "" || within(asked, svc.Held) && within(svc.Held, asked) {
+	if len(asked) == 0 || requestProblem(svc, need).Reason != "" || within(asked, svc.Held) {
 		return ""
 	}
 	return "the service asks for " + lb.Join(asked)

@@ -31,11 +31,11 @@ type Ledger struct {
 	holdings map[lb.ServiceKey]holding
 	tenants  map[netip.Addr]tenancy
 	// shared finds the addresses held under a sharing key.
-	shared map[string]map[netip.Addr]struct{}
+	shared map[string]*commune
 
 	waiting queue
-	// offers are the addresses that somebody may have come to have a use for since
-	// those who wait were last served.
+	// offers are the addresses that somebody let go of, or came to share on other
+	// terms, since those who wait were last served.
 	offers []netip.Addr
 	woken  []lb.ServiceKey
 }
@@ -52,7 +52,7 @@ func NewLedger() *Ledger {
 	return &Ledger{
 		holdings: map[lb.ServiceKey]holding{},
 		tenants:  map[netip.Addr]tenancy{},
-		shared:   map[string]map[netip.Addr]struct{}{},
+		shared:   map[string]*commune{},
 		waiting:  newQueue(),
 	}
 }
@@ -83,16 +83,23 @@ func (l *Ledger) SetPools(pools []lb.Pool, incomplete bool) {
 // could be given what another, not yet seen, holds. Where two hold what they may not
 // share, the older keeps it. Services that the ledger knows stay as they are.
 func (l *Ledger) Restore(services []lb.Service) {
-	for _, svc := range slices.SortedFunc(slices.Values(services), byAge) {
-		if _, known := l.holdings[svc.Key]; known {
-			continue
-		}
-		if need, refusal := families(svc); refusal.Reason == "" {
-			kept, _ := l.keep(svc, need)
-			l.record(svc, kept)
+	inTurn := make([]*lb.Service, len(services))
+	for i := range services {
+		inTurn[i] = &services[i]
+	}
+	slices.SortFunc(inTurn, byAge)
+	for _, svc := range inTurn {
+		if _, known := l.holdings[svc.Key]; !known {
+			l.restore(*svc)
 		}
 	}
-	l.serveWaiting()
+}
+
+func (l *Ledger) restore(svc lb.Service) {
+	if need, refusal := families(svc); refusal.Reason == "" {
+		kept, _ := l.keep(svc, need)
+		l.record(svc, kept)
+	}
 }
 
 // Assign decides what the service holds from now on and records it. Deciding twice
@@ -173,10 +180,9 @@ func (l *Ledger) occupy(addr netip.Addr, key lb.ServiceKey, t tenant) {
 		return
 	}
 	if l.shared[t.sharingKey] == nil {
-		l.shared[t.sharingKey] = map[netip.Addr]struct{}{}
+		l.shared[t.sharingKey] = newCommune()
 	}
-	l.shared[t.sharingKey][addr] = struct{}{}
-	l.offers = append(l.offers, addr)
+	l.shared[t.sharingKey].enter(addr, t)
 }
 
 func (l *Ledger) free(key lb.ServiceKey) {
@@ -186,15 +192,17 @@ func (l *Ledger) free(key lb.ServiceKey) {
 	}
 	delete(l.holdings, key)
 	for _, addr := range h.addresses {
-		l.vacate(addr, key, h.tenant.sharingKey)
+		l.vacate(addr, key, h.tenant)
 	}
 }
 
-// vacate takes a holder off an address. All who hold one address do so under the
-// same sharing key, so the address is shared as long as anyone is left.
-func (l *Ledger) vacate(addr netip.Addr, key lb.ServiceKey, sharingKey string) {
+func (l *Ledger) vacate(addr netip.Addr, key lb.ServiceKey, t tenant) {
 	l.offers = append(l.offers, addr)
-	if rest := l.tenants[addr].without(key); len(rest) > 0 {
+	rest := l.tenants[addr].without(key)
+	if c := l.shared[t.sharingKey]; c != nil && c.leave(addr, t, len(rest) == 0) {
+		delete(l.shared, t.sharingKey)
+	}
+	if len(rest) > 0 {
 		l.tenants[addr] = rest
 		return
 	}
@@ -202,10 +210,6 @@ func (l *Ledger) vacate(addr netip.Addr, key lb.ServiceKey, sharingKey string) {
 	l.count(addr, -1)
 	if s := l.spaceOf(addr); s != nil {
 		s.release(addr)
-	}
-	delete(l.shared[sharingKey], addr)
-	if len(l.shared[sharingKey]) == 0 {
-		delete(l.shared, sharingKey)
 	}
 }
 

@@ -42,13 +42,12 @@ func (m *model) restore(services []lb.Service) {
 }
 
 func (m *model) assign(svc lb.Service) []netip.Addr {
-	held := svc.Held
-	former := m.services[svc.Key]
-	switch {
-	case former.UID == svc.UID && subset(svc.Held, m.holds[svc.Key]):
-		held = m.holds[svc.Key] // the status lags behind
-	case former.UID != svc.UID && len(svc.Held) == 0:
+	if m.services[svc.Key].UID != svc.UID && len(svc.Held) == 0 {
 		m.release(svc.Key)
+	}
+	held := svc.Held
+	if subset(held, m.holds[svc.Key]) {
+		held = m.holds[svc.Key] // the status lags behind
 	}
 	m.services[svc.Key], m.decided[svc.Key] = svc, true
 	m.holds[svc.Key] = m.due(svc, held)

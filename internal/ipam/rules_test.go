@@ -3,6 +3,7 @@ package ipam_test
 import (
 	"testing"
 
+	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -697,4 +698,47 @@ func TestWaiting(t *testing.T) {
 			woken("a", "c"),
 		}},
 	})
+}
+
+// The messages are those of the events that people read.
+func TestMessages(t *testing.T) {
+	both := pool("both", "192.0.2.1-192.0.2.2", "2001:db8::1")
+	cases := []struct {
+		name string
+		svc  lb.Service
+		want lb.Decision
+	}{
+		{"of an assignment", service("web"), lb.Decision{
+			Addresses: addrs("192.0.2.1"), Pool: "both",
+			Reason: lb.IPAllocated, Message: `Assigned IP ["192.0.2.1"]`,
+		}},
+		{"of an assignment of both families", service("web", dual(lb.RequireDualStack)), lb.Decision{
+			Addresses: addrs("192.0.2.1", "2001:db8::1"), Pool: "both",
+			Reason: lb.IPAllocated, Message: `Assigned IP ["192.0.2.1" "2001:db8::1"]`,
+		}},
+		{"of the second address of a dual-stack service", service("web", dual(lb.PreferDualStack), holds("192.0.2.2")), lb.Decision{
+			Addresses: addrs("192.0.2.2", "2001:db8::1"), Pool: "both",
+			Reason: lb.IPAllocated, Message: `Assigned additional IP ["2001:db8::1"]`,
+		}},
+		{"of an address kept there is none", service("web", holds("192.0.2.2")), lb.Decision{
+			Addresses: addrs("192.0.2.2"), Pool: "both", Reason: lb.IPKept,
+		}},
+		{"of a failure", service("web", asksPool("none")), lb.Decision{
+			Reason: lb.AllocationFailed, Message: `Failed to allocate IP for "default/web": unknown pool "none"`,
+		}},
+		{"of a loss", service("web", holds("203.0.113.1")), lb.Decision{
+			Addresses: addrs("192.0.2.1"), Pool: "both",
+			Reason: lb.IPAllocated, Message: `Assigned IP ["192.0.2.1"]`,
+			Cleared: "203.0.113.1 may no longer be held: 203.0.113.1 is in no pool",
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			l := ipam.NewLedger()
+			l.SetPools([]lb.Pool{both}, false)
+			if got := l.Assign(c.svc); !got.Equal(c.want) {
+				t.Errorf("got %+v\nwant %+v", got, c.want)
+			}
+		})
+	}
 }

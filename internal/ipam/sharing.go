@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/herald-lb/herald/internal/lb"
@@ -76,7 +77,51 @@ func (t tenancy) conflict(key lb.ServiceKey, newcomer tenant) (lb.ServiceKey, st
 	return rival, why
 }
 
+// admits reports whether a service that holds nothing yet may join the holders.
+func (t tenancy) admits(newcomer tenant) bool {
+	_, why := t.conflict(nobody, newcomer)
+	return why == ""
+}
+
 // without returns the holders but for one.
 func (t tenancy) without(key lb.ServiceKey) tenancy {
 	return slices.DeleteFunc(t, func(o occupant) bool { return o.key == key })
+}
+
+// commune is the addresses that are held under one sharing key. All who hold one
+// address do so under the same key, or it has one holder only.
+type commune struct {
+	addrs map[netip.Addr]struct{}
+	// ports counts the addresses on which each port is taken.
+	ports map[lb.Port]int
+}
+
+func newCommune() *commune {
+	return &commune{addrs: map[netip.Addr]struct{}{}, ports: map[lb.Port]int{}}
+}
+
+func (c *commune) enter(addr netip.Addr, t tenant) {
+	c.addrs[addr] = struct{}{}
+	for _, p := range t.ports {
+		c.ports[p]++
+	}
+}
+
+// leave reports whether the commune has no address any more.
+func (c *commune) leave(addr netip.Addr, t tenant, last bool) bool {
+	for _, p := range t.ports {
+		if c.ports[p]--; c.ports[p] == 0 {
+			delete(c.ports, p)
+		}
+	}
+	if last {
+		delete(c.addrs, addr)
+	}
+	return len(c.addrs) == 0
+}
+
+// full reports whether a port of the newcomer is taken on every address. It spares
+// thousands of services that all want the same port the search for one to join.
+func (c *commune) full(newcomer tenant) bool {
+	return slices.ContainsFunc(newcomer.ports, func(p lb.Port) bool { return c.ports[p] == len(c.addrs) })
 }

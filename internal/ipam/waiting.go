@@ -88,13 +88,13 @@ func (l *Ledger) interested() []*line {
 			lines = append(lines, ln)
 		}
 	}
-	slices.SortFunc(lines, func(a, b *line) int { return byAge(a.waiters[0].svc, b.waiters[0].svc) })
+	slices.SortFunc(lines, func(a, b *line) int { return byAge(&a.waiters[0].svc, &b.waiters[0].svc) })
 	return lines
 }
 
 // suits reports whether the address could be a part of what is demanded.
 func (l *Ledger) suits(a netip.Addr, d demand) bool {
-	if _, why := l.tenants[a].conflict(nobody, d.tenant); why != "" {
+	if !l.tenants[a].admits(d.tenant) {
 		return false
 	}
 	if len(d.addresses) > 0 {
@@ -104,7 +104,7 @@ func (l *Ledger) suits(a netip.Addr, d demand) bool {
 }
 
 // byAge puts the oldest service first.
-func byAge(a, b lb.Service) int {
+func byAge(a, b *lb.Service) int {
 	return cmp.Or(a.Created.Compare(b.Created), a.Key.Compare(b.Key))
 }
 
@@ -112,7 +112,7 @@ func byAge(a, b lb.Service) int {
 type ageHeap []*waiter
 
 func (h ageHeap) Len() int           { return len(h) }
-func (h ageHeap) Less(i, j int) bool { return byAge(h[i].svc, h[j].svc) < 0 }
+func (h ageHeap) Less(i, j int) bool { return byAge(&h[i].svc, &h[j].svc) < 0 }
 func (h ageHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j

@@ -68,7 +68,11 @@ func TestMain(m *testing.M) {
 }
 
 func runWithClient(m *testing.M) int {
-	defer exec.Command("ip", "netns", "delete", client).Run()
+	defer func() {
+		if out, err := exec.Command("ip", "netns", "delete", client).CombinedOutput(); err != nil {
+			fmt.Printf("delete namespace %s: %v: %s\n", client, err, out)
+		}
+	}()
 	for _, command := range []string{
 		"ip link set lo up",
 		"ip netns add " + client,
@@ -115,12 +119,10 @@ func onClient(command string) string { return "ip netns exec " + client + " " + 
 
 // serve announces until the process is killed.
 func serve(addrs []string) {
-	n := newNode(log.NewLogfmtLogger(os.Stdout), Config{})
-	go n.watcher.Start(context.Background())
-	go n.announcer.Start(context.Background())
-	go n.wire(context.Background())
+	n := newNode(log.NewLogfmtLogger(os.Stdout))
+	ended := n.start(context.Background())
 	n.announce(addrs...)
-	select {}
+	fmt.Println("ended:", <-ended)
 }
 
 // node is an Announcer and a Watcher, wired as in the speaker.
@@ -130,15 +132,12 @@ type node struct {
 	want      chan []lb.Announcement
 }
 
-func startNode(t *testing.T, cfg Config) *node {
+func startNode(t *testing.T) *node {
 	t.Helper()
 	logger := level.NewFilter(log.NewLogfmtLogger(log.NewSyncWriter(t.Output())), level.AllowInfo())
-	n := newNode(logger, cfg)
+	n := newNode(logger)
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 3)
-	go func() { ended <- n.watcher.Start(ctx) }()
-	go func() { ended <- n.announcer.Start(ctx) }()
-	go func() { ended <- n.wire(ctx) }()
+	ended := n.start(ctx)
 	t.Cleanup(func() {
 		cancel()
 		for range cap(ended) {
@@ -153,16 +152,25 @@ func startNode(t *testing.T, cfg Config) *node {
 	return n
 }
 
-func newNode(logger log.Logger, cfg Config) *node {
-	return &node{announcer: New(logger, cfg), watcher: link.New(logger, nil), want: make(chan []lb.Announcement)}
+func newNode(logger log.Logger) *node {
+	return &node{announcer: New(logger, Config{}), watcher: link.New(logger, nil), want: make(chan []lb.Announcement)}
 }
 
-func (n *node) wire(ctx context.Context) error {
+// start runs all parts. Each sends its error when it ends.
+func (n *node) start(ctx context.Context) chan error {
+	ended := make(chan error, 3)
+	go func() { ended <- n.watcher.Start(ctx) }()
+	go func() { ended <- n.announcer.Start(ctx) }()
+	go func() { n.wire(ctx); ended <- nil }()
+	return ended
+}
+
+func (n *node) wire(ctx context.Context) {
 	var announcements []lb.Announcement
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case announcements = <-n.want:
 		case <-n.watcher.Changed():
 		}
@@ -196,15 +204,16 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func macOf(t *testing.T, device string) string {
+// ownAddress returns the MAC of lan0.
+func ownAddress(t *testing.T) string {
 	t.Helper()
-	return regexp.MustCompile(`link/ether ([0-9a-f:]+)`).FindStringSubmatch(must(t, "ip link show "+device))[1]
+	return regexp.MustCompile(`link/ether ([0-9a-f:]+)`).FindStringSubmatch(must(t, "ip link show lan0"))[1]
 }
 
 func TestArpingIsAnswered(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	n.announce("192.0.2.100")
-	mac := strings.ToUpper(macOf(t, "lan0"))
+	mac := strings.ToUpper(ownAddress(t))
 	eventually(t, "the address answers", func() bool {
 		_, ok := run(t, onClient("arping -c 1 -w 1 -I lan1 192.0.2.100"))
 		return ok
@@ -227,29 +236,29 @@ func TestArpingIsAnswered(t *testing.T) {
 }
 
 func TestGratuitousARPReplacesAFreshEntry(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	must(t, "ip -n "+client+" neigh replace 192.0.2.102 lladdr 02:00:00:00:00:99 dev lan1 nud reachable")
 	n.announce("192.0.2.102")
-	mac := macOf(t, "lan0")
+	mac := ownAddress(t)
 	eventually(t, "the client knows the new owner", func() bool {
 		return strings.Contains(must(t, "ip -n "+client+" neigh show 192.0.2.102"), mac)
 	})
 }
 
 func TestUnsolicitedAdvertisementReplacesAFreshEntry(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	must(t, "ip -n "+client+" neigh replace 2001:db8::102 lladdr 02:00:00:00:00:99 dev lan1 nud reachable")
 	n.announce("2001:db8::102")
-	mac := macOf(t, "lan0")
+	mac := ownAddress(t)
 	eventually(t, "the client knows the new owner", func() bool {
 		return strings.Contains(must(t, "ip -n "+client+" neigh show 2001:db8::102"), mac)
 	})
 }
 
 func TestNdiscIsAnswered(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	n.announce("2001:db8::100")
-	mac := strings.ToUpper(macOf(t, "lan0"))
+	mac := strings.ToUpper(ownAddress(t))
 	eventually(t, "the address answers", func() bool {
 		out, _ := run(t, onClient("ndisc6 -1 -r 1 -w 200 2001:db8::100 lan1"))
 		return strings.Contains(out, mac)
@@ -262,9 +271,9 @@ func TestNdiscIsAnswered(t *testing.T) {
 // The kernel's unreachability detection sends unicast solicitations to the
 // address itself, which is not one of this node's kernel.
 func TestUnreachabilityProbeIsAnswered(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	n.announce("2001:db8::103", "192.0.2.103")
-	mac := macOf(t, "lan0")
+	mac := ownAddress(t)
 	for _, addr := range []string{"2001:db8::103", "192.0.2.103"} {
 		must(t, "ip -n "+client+" neigh replace "+addr+" lladdr "+mac+" dev lan1 nud probe")
 		eventually(t, addr+" is reachable", func() bool {
@@ -274,7 +283,7 @@ func TestUnreachabilityProbeIsAnswered(t *testing.T) {
 }
 
 func TestDuplicateAddressDetectionFindsUs(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	n.announce("2001:db8::104")
 	eventually(t, "the group is joined", func() bool { return joined(t, "ff02::1:ff00:104") })
 	must(t, "ip -n "+client+" address add 2001:db8::104/64 dev lan1")
@@ -291,7 +300,7 @@ func joined(t *testing.T, group string) bool {
 }
 
 func TestLinkThatComesBack(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	n.announce("192.0.2.105", "2001:db8::105")
 	eventually(t, "the group is joined", func() bool { return joined(t, "ff02::1:ff00:105") })
 	for name, change := range map[string][2]string{
@@ -308,7 +317,7 @@ func TestLinkThatComesBack(t *testing.T) {
 		eventually(t, name+": usable", func() bool { return n.usable("lan0") })
 		eventually(t, name+": a burst is sent", func() bool { return n.gratuitous() > before })
 		eventually(t, name+": the group is joined", func() bool { return joined(t, "ff02::1:ff00:105") })
-		mac := macOf(t, "lan0")
+		mac := ownAddress(t)
 		must(t, "ip -n "+client+" address replace 2001:db8::2/64 dev lan1 nodad") // lost with the link
 		eventually(t, name+": solicitations are answered", func() bool {
 			out, _ := run(t, onClient("ndisc6 -1 -r 1 -w 200 2001:db8::105 lan1"))
@@ -329,7 +338,7 @@ func (n *node) gratuitous() (sum uint64) {
 }
 
 func TestThousandsOfGroupsAreJoined(t *testing.T) {
-	n := startNode(t, Config{})
+	n := startNode(t)
 	var addrs []string
 	for i := range 5000 {
 		addrs = append(addrs, fmt.Sprintf("2001:db8::1:%x", i))
@@ -350,8 +359,7 @@ func TestNetRawIsEnough(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
+	defer kill(t, cmd)
 	status := func() string {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 		if err != nil {
@@ -370,10 +378,21 @@ func TestNetRawIsEnough(t *testing.T) {
 	})
 }
 
+func kill(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) {
+		t.Errorf("%s ended before it was killed: %v", cmd.Path, err)
+	}
+}
+
 // TestBurstOnTheWire compares what tcpdump sees with what is promised.
 func TestBurstOnTheWire(t *testing.T) {
-	n := startNode(t, Config{})
-	mac := macOf(t, "lan0")
+	n := startNode(t)
+	mac := ownAddress(t)
 	lines := capture(t, "arp host 192.0.2.106 or (icmp6 and ip6[40] == 136)")
 	n.announce("192.0.2.106", "2001:db8::106")
 	counts := map[string]int{}
@@ -420,7 +439,7 @@ func capture(t *testing.T, filter string) <-chan string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(func() { kill(t, cmd) })
 	for listening := bufio.NewScanner(messages); listening.Scan(); {
 		if strings.Contains(listening.Text(), "listening on") {
 			break

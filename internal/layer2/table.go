@@ -34,22 +34,18 @@ type tally struct {
 // did not change, and is t itself if none did.
 func (t *table) with(announcements []lb.Announcement) *table {
 	sorted := sortedByAddress(announcements)
+	same := func(e *entry, an lb.Announcement) bool { return e.Equal(an) }
+	if slices.EqualFunc(t.entries, sorted, same) {
+		return t
+	}
 	next := &table{addrs: make([]netip.Addr, 0, len(sorted)), entries: make([]*entry, 0, len(sorted))}
-	kept, old := 0, 0
+	old := 0
 	for _, an := range sorted {
 		for old < len(t.addrs) && t.addrs[old].Less(an.Address) {
 			old++
 		}
-		known := t.at(old)
-		e := succeed(known, an)
-		if e == known {
-			kept++
-		}
 		next.addrs = append(next.addrs, an.Address)
-		next.entries = append(next.entries, e)
-	}
-	if kept == len(t.entries) && kept == len(sorted) {
-		return t
+		next.entries = append(next.entries, succeed(t.at(old), an))
 	}
 	return next
 }

@@ -48,7 +48,7 @@ func (w *Watcher) Links() []lb.Link {
 	return nil
 }
 
-// Changed signals that Links has changed.
+// Changed signals that Links has changed in what is usable.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
 // Ready reports whether the first snapshot was taken.
@@ -134,15 +134,19 @@ func (w *Watcher) look() error {
 	if err != nil {
 		return fmt.Errorf("list addresses of links: %w", err)
 	}
-	before, after := w.Links(), snapshot(links, addrs, w.exclude)
-	first := !w.Ready()
-	if !first && slices.EqualFunc(before, after, lb.Link.Equal) {
-		return nil
-	}
+	first, before, after := !w.Ready(), w.Links(), snapshot(links, addrs, w.exclude)
 	w.links.Store(&after)
-	signal(w.changed)
+	if first || !slices.EqualFunc(usable(before), usable(after), lb.Link.Equal) {
+		signal(w.changed)
+	}
 	w.logChanges(before, after)
 	return nil
+}
+
+// usable returns the links on which something can be announced. Only these are
+// worth a signal: where pods come and go, so do links that are not usable.
+func usable(links []lb.Link) []lb.Link {
+	return slices.DeleteFunc(slices.Clone(links), func(l lb.Link) bool { return !l.ARP && !l.NDP })
 }
 
 // logChanges logs every link that became usable or ceased to be. Those that

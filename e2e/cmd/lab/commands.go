@@ -7,12 +7,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/herald-lb/herald/e2e/lab"
+	"github.com/herald-lb/herald/e2e/probe"
 )
 
 // command is one verb of the command line.
@@ -42,6 +44,7 @@ func init() {
 		{"cable", "HOST in|out", "plug a host's cable in, or pull it", cable},
 		{"kubectl", "ARGUMENT...", "kubectl, as the cluster's administrator", kubectl},
 		{"in", "HOST COMMAND...", "run a command on a host, say: lab in client curl 192.168.10.200", in},
+		{"probe", "HOST ADDRESS:PORT", "open a connection every 10 ms until interrupted, then tell the outage", probeFrom},
 		{"load", "IMAGE.tar...", "hand image archives to all nodes", load},
 	}
 }
@@ -214,6 +217,27 @@ func in(ctx context.Context, i invocation) error {
 func attach(command *exec.Cmd) error {
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return command.Run()
+}
+
+func probeFrom(ctx context.Context, i invocation) error {
+	if err := i.want(2); err != nil {
+		return err
+	}
+	address, err := netip.ParseAddrPort(i.args[1])
+	if err != nil {
+		return err
+	}
+	l, err := i.open(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Command(ctx, lab.Host(i.args[0]), "true"); err != nil {
+		return err
+	}
+	p := probe.Start(probe.Options{Dial: l.DialFrom(lab.Host(i.args[0])), Address: address})
+	<-ctx.Done()
+	fmt.Fprintln(i.out, p.Stop())
+	return nil
 }
 
 func load(ctx context.Context, i invocation) error {

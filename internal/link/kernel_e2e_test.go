@@ -1,0 +1,175 @@
+//go:build e2e
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// These tests watch a real kernel, in a network namespace of their own. They
+// need root and iproute2.
+
+const inNamespace = "HERALD_TEST_IN_NAMESPACE"
+
+// patience is how long a test waits for what should take a fraction of it.
+const patience = 20 * time.Second
+
+// TestMain runs the tests in a process of their own, in a new network
+// namespace: then all its threads are in it.
+func TestMain(m *testing.M) {
+	if os.Getenv(inNamespace) != "" {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command(os.Args[0], os.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), inNamespace+"=yes")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // the death signal comes with the end of this thread
+	var exit *exec.ExitError
+	switch err := cmd.Run(); {
+	case errors.As(err, &exit):
+		os.Exit(exit.ExitCode())
+	case err != nil:
+		fmt.Println("run the tests in a network namespace:", err)
+		os.Exit(1)
+	}
+}
+
+func ip(t *testing.T, arguments string) {
+	t.Helper()
+	if out, err := exec.Command("ip", strings.Fields(arguments)...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v: %s", arguments, err, out)
+	}
+}
+
+// startWatcher also deletes the link lan0 in the end.
+func startWatcher(t *testing.T, exclude ...*regexp.Regexp) *Watcher {
+	t.Helper()
+	w := New(log.NewLogfmtLogger(t.Output()), exclude)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Start(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, ok := find(w, "lan0"); ok {
+			ip(t, "link delete lan0")
+		}
+	})
+	return w
+}
+
+func find(w *Watcher, name string) (lb.Link, bool) {
+	for _, l := range w.Links() {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return lb.Link{}, false
+}
+
+// await waits for a change after which the link is as described; "" says that
+// it can announce in both protocols, "gone" that there is none.
+func await(t *testing.T, w *Watcher, name, want string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		l, ok := find(w, name)
+		switch {
+		case !ok && want == "gone", ok && want == "" && l.ARP && l.NDP, ok && want != "" && l.Unusable == want:
+			return
+		}
+		select {
+		case <-w.Changed():
+		case <-time.After(10 * time.Millisecond): // no signal between two states that are not usable
+		case <-deadline:
+			t.Fatalf("%s never became %q; it is %+v", name, want, l)
+		}
+	}
+}
+
+func TestLifeOfALink(t *testing.T) {
+	w := startWatcher(t)
+	ip(t, "link add lan0 type veth peer name lan1")
+	await(t, w, "lan0", "down")
+	ip(t, "link set lan0 up")
+	await(t, w, "lan0", "no carrier")
+	ip(t, "link set lan1 up")
+	await(t, w, "lan0", "")
+	ip(t, "link set lan1 down")
+	await(t, w, "lan0", "no carrier")
+	ip(t, "link set lan1 up")
+	await(t, w, "lan0", "")
+	ip(t, "link set lan0 arp off")
+	await(t, w, "lan0", "does not resolve addresses (NOARP)")
+	ip(t, "link set lan0 arp on")
+	await(t, w, "lan0", "")
+	ip(t, "link set lan0 name lan9")
+	await(t, w, "lan0", "gone")
+	await(t, w, "lan9", "")
+	ip(t, "link set lan9 name lan0")
+	await(t, w, "lan0", "")
+	ip(t, "link add br0 type bridge")
+	ip(t, "link set lan0 master br0")
+	await(t, w, "lan0", "port of bridge br0")
+	ip(t, "link delete br0")
+	await(t, w, "lan0", "")
+	ip(t, "link delete lan0")
+	await(t, w, "lan0", "gone")
+}
+
+func TestEveryUsableChangeIsSignalled(t *testing.T) {
+	w := startWatcher(t)
+	ip(t, "link add lan0 type veth peer name lan1")
+	ip(t, "link set lan1 up")
+	for range 5 {
+		ip(t, "link set lan0 up")
+		awaitSignal(t, w, func(l lb.Link) bool { return l.ARP && l.NDP })
+		ip(t, "address add 192.0.2.1/24 dev lan0")
+		awaitSignal(t, w, func(l lb.Link) bool { return len(l.Addrs) == 2 })
+		ip(t, "address delete 192.0.2.1/24 dev lan0")
+		awaitSignal(t, w, func(l lb.Link) bool { return len(l.Addrs) == 1 })
+		ip(t, "link set lan0 down")
+		awaitSignal(t, w, func(l lb.Link) bool { return l.Unusable == "down" })
+	}
+}
+
+// awaitSignal looks at the link only when signalled.
+func awaitSignal(t *testing.T, w *Watcher, holds func(lb.Link) bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case <-w.Changed():
+		case <-deadline:
+			t.Fatalf("no signal; the links are %+v", w.Links())
+		}
+		if l, ok := find(w, "lan0"); ok && holds(l) {
+			return
+		}
+	}
+}
+
+func TestExcludedLinkStaysExcluded(t *testing.T) {
+	w := startWatcher(t, regexp.MustCompile("^lan.*"))
+	ip(t, "link add lan0 type veth peer name lan1")
+	ip(t, "link set lan1 up")
+	ip(t, "link set lan0 up")
+	await(t, w, "lan0", "excluded by ^lan.*")
+}
