@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/go-kit/log/level"
-	"k8s.io/apimachinery/pkg/types"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/herald-lb/herald/api/v1beta1"
@@ -39,8 +38,10 @@ func (s *poolStatuses) Start(ctx context.Context) error {
 		case <-s.allocator.usageChanged:
 		}
 		if err := s.write(ctx); err != nil && ctx.Err() == nil {
-			level.Error(s.logger).Log("msg", "pool status not written", "error", err)
 			s.allocator.lookAgainAtUsage()
+			if !apierrors.IsConflict(err) { // with a conflict, the cache is behind: it will be there next time
+				level.Error(s.logger).Log("msg", "pool status not written", "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -62,13 +63,8 @@ func (s *poolStatuses) write(ctx context.Context) error {
 		if !known || pool.Status == want {
 			continue
 		}
-		// The whole status, and not what differs from an empty one: every count is required.
-		patch, err := json.Marshal(map[string]any{"status": want})
-		if err != nil {
-			return err
-		}
-		err = s.client.Status().Patch(ctx, pool, client.RawPatch(types.MergePatchType, patch))
-		if client.IgnoreNotFound(err) != nil {
+		pool.Status = want
+		if err := s.client.Status().Update(ctx, pool); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("write status of IPAddressPool %s: %w", pool.Name, err)
 		}
 	}
