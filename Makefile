@@ -33,9 +33,12 @@ help: ## List the targets (default)
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
-build: ## Build the static binaries into build/bin: controller, speaker, lab
-	$(STATIC) -o build/bin/ ./controller ./speaker
+build: binaries ## Build the static binaries into build/bin: controller, speaker, lab
 	cd e2e && $(STATIC) -o ../build/bin/ ./cmd/lab
+
+.PHONY: binaries
+binaries:
+	$(STATIC) -o build/bin/ ./controller ./speaker
 
 .PHONY: image
 image: image-archives ## Write OCI archives into build/images; also docker or podman images where an engine answers
@@ -43,8 +46,7 @@ image: image-archives ## Write OCI archives into build/images; also docker or po
 
 # The lab loads these. They are made from the binaries alone, without a container engine.
 .PHONY: image-archives
-image-archives:
-	$(STATIC) -o build/bin/ ./controller ./speaker
+image-archives: binaries
 	mkdir -p build/images
 	cd tools && go build -o ../build/bin/ ./ociimage
 	build/bin/ociimage -binary build/bin/controller -path /controller -user 65534:65534 -name $(IMAGES)/controller:$(VERSION) \

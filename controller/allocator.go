@@ -35,6 +35,7 @@ type allocator struct {
 	logger    logger
 	client    client.Client
 	events    *kube.Events
+	state     *kube.ConfigurationState
 	namespace string
 	class     string
 	metrics   *metrics.Client
@@ -52,9 +53,9 @@ type allocator struct {
 	usageChanged chan struct{}
 }
 
-func newAllocator(l logger, c client.Client, events *kube.Events, m *metrics.Client, namespace, class string) *allocator {
+func newAllocator(l logger, c client.Client, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, namespace, class string) *allocator {
 	return &allocator{
-		logger: l, client: c, events: events, metrics: m, namespace: namespace, class: class,
+		logger: l, client: c, events: events, state: state, metrics: m, namespace: namespace, class: class,
 		ledger:       ipam.NewLedger(),
 		told:         map[lb.ServiceKey]telling{},
 		usageChanged: make(chan struct{}, 1),

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := o.Manager(logger, scheme, kube.ControllerCache(o.Namespace), "")
+	mgr, err := o.Manager(logger, scheme, kube.CacheOptions(o.Namespace, kube.ControllerReporter(o.PodName)), "")
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 		level.Info(logger).Log("msg", "running without allocating addresses", "webhook-mode", o.webhookMode)
 		return mgr.Start(ctx)
 	}
-	if err := addParts(mgr, logger, o); err != nil {
+	if err := addParts(ctx, mgr, logger, o); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -70,12 +70,16 @@ func run(ctx context.Context, args []string) error {
 }
 
 // addParts hands everything that runs to the manager.
-func addParts(mgr ctrl.Manager, logger logger, o options) error {
+func addParts(ctx context.Context, mgr ctrl.Manager, logger logger, o options) error {
 	events, err := kube.NewEvents(mgr.GetConfig(), mgr.GetScheme(), "metallb-controller", "")
 	if err != nil {
 		return fmt.Errorf("set up events: %w", err)
 	}
-	a := newAllocator(logger, mgr.GetClient(), events, herald.NewClient(metrics.Registry), o.Namespace, o.LoadBalancerClass)
+	state := kube.NewConfigurationState(logger, mgr, o.Namespace, kube.ControllerReporter(o.PodName))
+	if err := state.Watch(ctx, mgr); err != nil {
+		return fmt.Errorf("watch ConfigurationStates: %w", err)
+	}
+	a := newAllocator(logger, mgr.GetClient(), events, state, herald.NewClient(metrics.Registry), o.Namespace, o.LoadBalancerClass)
 	herald.RegisterPools(metrics.Registry, a.poolMetrics)
 	if err := a.register(mgr); err != nil {
 		return fmt.Errorf("watch services: %w", err)
@@ -85,7 +89,7 @@ func addParts(mgr ctrl.Manager, logger logger, o options) error {
 	}
 	for _, part := range []interface {
 		Start(context.Context) error
-	}{events, newPoolStatuses(logger, mgr.GetClient(), a, o.Namespace), newMemberlistSecret(logger, mgr, o)} {
+	}{events, state, newPoolStatuses(logger, mgr.GetClient(), a, o.Namespace), newMemberlistSecret(logger, mgr, o)} {
 		if err := mgr.Add(part); err != nil {
 			return err
 		}

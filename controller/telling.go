@@ -80,4 +80,5 @@ func (a *allocator) report(o config.Objects, problems []lb.Problem) {
 		}
 	}
 	a.problems = problems
+	a.state.Report(problems)
 }

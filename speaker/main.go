@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := o.Manager(logger, scheme, kube.SpeakerCache(o.Namespace), "127.0.0.1")
+	mgr, err := o.Manager(logger, scheme, kube.CacheOptions(o.Namespace, kube.SpeakerReporter(o.PodName, o.node)), "127.0.0.1")
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,11 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, announ
 	if err != nil {
 		return fmt.Errorf("set up events: %w", err)
 	}
-	s := newSpeaker(l, mgr.GetClient(), events, herald.NewClient(metrics.Registry), o, links, ring, announcer)
+	state := kube.NewConfigurationState(l, mgr, o.Namespace, kube.SpeakerReporter(o.PodName, o.node))
+	if err := state.Watch(ctx, mgr); err != nil {
+		return fmt.Errorf("watch ConfigurationStates: %w", err)
+	}
+	s := newSpeaker(l, mgr.GetClient(), events, state, herald.NewClient(metrics.Registry), o, links, ring, announcer)
 	herald.RegisterSpeaker(metrics.Registry, s.announced, s.layer2)
 	if err := s.watch(ctx, mgr); err != nil {
 		return fmt.Errorf("watch Kubernetes: %w", err)
@@ -91,7 +95,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, announ
 	}
 	for _, part := range []interface {
 		Start(context.Context) error
-	}{events, links, ring, s} {
+	}{events, state, links, ring, s} {
 		if err := mgr.Add(part); err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ type speaker struct {
 	logger    logger
 	client    client.Client
 	events    *kube.Events
+	state     *kube.ConfigurationState
 	metrics   *metrics.Client
 	options   options
 	links     *link.Watcher
@@ -47,9 +48,9 @@ type speaker struct {
 	published atomic.Pointer[[]metrics.Announced]
 }
 
-func newSpeaker(l logger, c client.Client, events *kube.Events, m *metrics.Client, o options, links *link.Watcher, r ring, a *layer2.Announcer) *speaker {
+func newSpeaker(l logger, c client.Client, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, o options, links *link.Watcher, r ring, a *layer2.Announcer) *speaker {
 	return &speaker{
-		logger: l, client: c, events: events, metrics: m, options: o,
+		logger: l, client: c, events: events, state: state, metrics: m, options: o,
 		links: links, ring: r, announcer: a,
 		inbox:    newInbox(),
 		verdicts: map[lb.ServiceKey]lb.Verdict{},
@@ -214,6 +215,7 @@ func (s *speaker) report(problems []lb.Problem) {
 		}
 	}
 	s.problems = problems
+	s.state.Report(problems)
 }
 
 // decide makes the verdict about one service anew and reports whether it changed.

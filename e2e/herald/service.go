@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/herald-lb/herald/e2e/lab"
 )
@@ -42,62 +44,92 @@ func AwaitAddresses(ctx context.Context, l *lab.Lab, namespace, name string, cou
 	return addresses, err
 }
 
-// Watch tells of the Services of a namespace how long each took from its creation to its addresses: both moments are
-// those at which one and the same watch told of them.
+// Watch creates Services in a namespace and sees how long each takes to be given its addresses.
 type Watch struct {
-	events  watch.Interface
-	created map[string]time.Time
+	services typedcorev1.ServiceInterface
+	events   watch.Interface
+	ended    chan struct{}
+
+	mu       sync.Mutex // guards what is below
+	created  map[string]time.Time
+	assigned map[string]time.Time
 }
 
-// Assignment is one Service that was given its addresses.
+// Assignment is one Service that was given its addresses. Took counts from the moment at which its creator was told that
+// it exists, to the one at which a watch told of its addresses.
 type Assignment struct {
-	Service   string
-	Addresses []netip.Addr
-	Took      time.Duration
+	Service string
+	Took    time.Duration
 }
 
-// WatchAssignments begins to watch a namespace, in which there should be no Service yet that is of interest.
+// WatchAssignments begins to watch a namespace.
 func WatchAssignments(ctx context.Context, l *lab.Lab, namespace string) (*Watch, error) {
-	events, err := l.Client().CoreV1().Services(namespace).Watch(ctx, metav1.ListOptions{})
+	services := l.Client().CoreV1().Services(namespace)
+	events, err := services.Watch(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("watch Services: %w", err)
 	}
-	return &Watch{events: events, created: map[string]time.Time{}}, nil
+	w := &Watch{
+		services: services, events: events, ended: make(chan struct{}),
+		created: map[string]time.Time{}, assigned: map[string]time.Time{},
+	}
+	go w.read()
+	return w, nil
 }
 
-// Next waits for the next Service that is given addresses.
-func (w *Watch) Next(ctx context.Context) (Assignment, error) {
-	for {
-		select {
-		case <-ctx.Done():
-			return Assignment{}, fmt.Errorf("wait for an assignment: %w", ctx.Err())
-		case event, ok := <-w.events.ResultChan():
-			if !ok {
-				return Assignment{}, fmt.Errorf("wait for an assignment: the watch ended")
-			}
-			if a, assigned, err := w.see(event, time.Now()); assigned || err != nil {
-				return a, err
-			}
+func (w *Watch) read() {
+	defer close(w.ended)
+	for event := range w.events.ResultChan() {
+		if svc, ok := event.Object.(*corev1.Service); ok && len(svc.Status.LoadBalancer.Ingress) > 0 {
+			w.note(w.assigned, svc.Name)
 		}
 	}
 }
 
-func (w *Watch) see(event watch.Event, now time.Time) (a Assignment, assigned bool, err error) {
-	svc, ok := event.Object.(*corev1.Service)
-	if !ok {
-		return a, false, fmt.Errorf("watch Services: told of %T", event.Object)
+// note keeps the first moment of each Service.
+func (w *Watch) note(moments map[string]time.Time, name string) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := moments[name]; !known {
+		moments[name] = now
 	}
-	if event.Type == watch.Added {
-		w.created[svc.Name] = now
+}
+
+// Create creates a Service. It is safe for concurrent use.
+func (w *Watch) Create(ctx context.Context, svc *corev1.Service) error {
+	if _, err := w.services.Create(ctx, svc, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create Service %s: %w", svc.Name, err)
 	}
-	created, waits := w.created[svc.Name]
-	addresses, err := AddressesOf(svc)
-	if err != nil || !waits || len(addresses) == 0 {
-		return a, false, err
+	w.note(w.created, svc.Name)
+	return nil
+}
+
+// Await waits until all Services that were created have addresses.
+func (w *Watch) Await(ctx context.Context) (all []Assignment, err error) {
+	err = Await(ctx, "Services to be given addresses", func(context.Context) error {
+		all, err = w.assignments()
+		return err
+	})
+	return all, err
+}
+
+func (w *Watch) assignments() (all []Assignment, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, created := range w.created {
+		if assigned, ok := w.assigned[name]; ok {
+			all = append(all, Assignment{name, assigned.Sub(created)})
+		}
 	}
-	delete(w.created, svc.Name)
-	return Assignment{Service: svc.Name, Addresses: addresses, Took: now.Sub(created)}, true, nil
+	if waiting := len(w.created) - len(all); waiting > 0 {
+		err = fmt.Errorf("%d of %d have none", waiting, len(w.created))
+	}
+	return all, err
 }
 
 // Stop ends the watch.
-func (w *Watch) Stop() { w.events.Stop() }
+func (w *Watch) Stop() {
+	w.events.Stop()
+	<-w.ended
+}

@@ -2,6 +2,7 @@ package herald
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -128,7 +129,7 @@ func Await(ctx context.Context, what string, ask func(context.Context) error) er
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: %w", what, ctx.Err(), last)
+			return fmt.Errorf("wait for %s: %w", what, errors.Join(last, ctx.Err()))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -100,7 +100,7 @@ func (l *Lab) programArgs(program string) []string {
 		}
 	case ControllerManager:
 		return []string{
-			"--kubeconfig=" + l.kubeconfig(program), "--leader-elect=false", "--use-service-account-credentials",
+			"--kubeconfig=" + l.kubeconfig(program), "--leader-elect=false",
 			"--controllers=*,-node-ipam-controller,-cloud-node-lifecycle-controller,-service-lb-controller,-node-route-controller",
 			"--root-ca-file=" + l.pki("ca.crt"), "--service-account-private-key-file=" + l.pki("service-accounts.key"),
 			"--cluster-signing-cert-file=" + l.pki("ca.crt"), "--cluster-signing-key-file=" + l.pki("ca.key"),

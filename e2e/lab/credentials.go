@@ -107,7 +107,7 @@ type user struct {
 
 var (
 	adminUser             = user{name: "lab-admin", groups: []string{"system:masters"}}
-	controllerManagerUser = user{name: "system:kube-controller-manager"}
+	controllerManagerUser = user{name: "system:kube-controller-manager", groups: []string{"system:masters"}} // for all of its controllers
 	schedulerUser         = user{name: "system:kube-scheduler"}
 	proxyUser             = user{name: "system:kube-proxy"}
 )

@@ -21,10 +21,8 @@ type flaky struct {
 	cut    atomic.Bool
 }
 
-func newFlaky(t *testing.T) *flaky {
-	f := &flaky{server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "pod-1")
-	}))}
+func newFlaky(t *testing.T, answer http.HandlerFunc) *flaky {
+	f := &flaky{server: httptest.NewServer(answer)}
 	t.Cleanup(f.server.Close)
 	return f
 }
@@ -42,7 +40,7 @@ func (f *flaky) options() probe.Options {
 }
 
 func TestProbeSeesACutAndItsEnd(t *testing.T) {
-	f := newFlaky(t)
+	f := newFlaky(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "pod-1") })
 	p := probe.Start(f.options())
 	await(t, p, time.Now())
 	f.cut.Store(true)
@@ -62,8 +60,7 @@ func TestProbeSeesACutAndItsEnd(t *testing.T) {
 }
 
 func TestProbeReportsAnAnswerThatIsNoSuccess(t *testing.T) {
-	f := newFlaky(t)
-	f.server.Config.Handler = http.NotFoundHandler()
+	f := newFlaky(t, http.NotFound)
 	p := probe.Start(f.options())
 	for len(p.Attempts()) == 0 {
 		time.Sleep(time.Millisecond)

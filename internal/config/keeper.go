@@ -22,7 +22,9 @@ type Keeper struct {
 // and of those objects that contradict a version which stands in.
 func (k *Keeper) Parse(o Objects) (lb.Config, []lb.Problem) {
 	c, problems := Parse(o)
-	if len(problems) > 0 {
+	// Whoever contradicts a version that stands in has one that stands in for it, too.
+	for known := 0; len(problems) > known; {
+		known = len(problems)
 		standIns := o
 		standIns.Pools = replaceInvalid(o.Pools, k.pools, poolKind, problems)
 		standIns.L2Advertisements = replaceInvalid(o.L2Advertisements, k.l2Advertisements, l2AdvertisementKind, problems)

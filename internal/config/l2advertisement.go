@@ -30,7 +30,6 @@ func parseL2Advertisements(o Objects) ([]lb.L2Advertisement, []lb.Problem) {
 }
 
 func parseL2Advertisement(f *findings, raw v1beta1.L2Advertisement, o Objects) lb.L2Advertisement {
-	f.distinct("spec.interfaces", raw.Spec.Interfaces)
 	ad := lb.L2Advertisement{
 		Name:             raw.Name,
 		Pools:            selectPools(f, raw.Spec.IPAddressPools, raw.Spec.IPAddressPoolSelectors, o.Pools),
@@ -76,7 +75,7 @@ func parsePreferences(f *findings, raw []v1beta1.PreferredNodeSelector, nodes []
 		if raw[i].Weight < 1 || raw[i].Weight > 100 {
 			f.add(at+".weight", "weight %d is not between 1 and 100", raw[i].Weight)
 		}
-		s := f.selector(at+".preference", &raw[i].Preference)
+		s, _ := f.selector(at+".preference", &raw[i].Preference)
 		out = append(out, lb.Preference{Weight: int(raw[i].Weight), Nodes: selectNodes(lb.Selectors{s}, nodes)})
 	}
 	return out

@@ -74,8 +74,8 @@ func (f *findings) selectors(field string, raw []metav1.LabelSelector) lb.Select
 	seen := map[string]bool{}
 	for i := range raw {
 		at := fmt.Sprintf("%s[%d]", field, i)
-		s := f.selector(at, &raw[i])
-		if seen[s.String()] {
+		s, ok := f.selector(at, &raw[i])
+		if ok && seen[s.String()] {
 			f.add(at, "duplicate definition of selector %q", s)
 		}
 		seen[s.String()] = true
@@ -84,13 +84,13 @@ func (f *findings) selectors(field string, raw []metav1.LabelSelector) lb.Select
 	return out
 }
 
-func (f *findings) selector(field string, raw *metav1.LabelSelector) lb.Selector {
+func (f *findings) selector(field string, raw *metav1.LabelSelector) (lb.Selector, bool) {
 	s, err := metav1.LabelSelectorAsSelector(raw)
 	if err != nil {
 		f.add(field, "invalid label selector: %s", err)
-		return lb.Selector{}
+		return lb.Selector{}, false
 	}
-	return lb.NewSelector(s)
+	return lb.NewSelector(s), true
 }
 
 // distinct finds the names that stand in a list twice.

@@ -164,25 +164,27 @@ func requestProblem(svc lb.Service, need family) lb.Decision {
 }
 
 // keep returns those of the held addresses that the service may go on holding, and
-// why it may not hold the others.
+// why it may not hold the others. An address of a family that it has no use for is
+// no part of the judgement: it may be another's already while the status shows it yet.
 func (l *Ledger) keep(svc lb.Service, need family) ([]netip.Addr, string) {
-	if len(svc.Held) == 0 {
+	held := len(svc.Held)
+	svc.Held = slices.DeleteFunc(slices.Clone(svc.Held), func(a netip.Addr) bool { return !need.wants(a) })
+	v4, v6 := count(svc.Held)
+	switch {
+	case held == 0:
 		return nil, ""
+	case v4+v6 == 0:
+		return nil, fmt.Sprintf("its IP family is not that of the cluster IP %s", lb.Join(svc.ClusterIPs))
+	case v4 > 1 || v6 > 1:
+		return nil, "a service holds one address of each family"
 	}
 	if why := l.lost(svc, need); why != "" {
 		return nil, why
 	}
-	wanted := slices.DeleteFunc(slices.Clone(svc.Held), func(a netip.Addr) bool { return !need.wants(a) })
-	v4, v6 := count(wanted)
-	switch {
-	case v4 > 1 || v6 > 1:
-		return nil, "a service holds one address of each family"
-	case len(wanted) == 0:
-		return nil, fmt.Sprintf("its IP family is not that of the cluster IP %s", lb.Join(svc.ClusterIPs))
-	case len(wanted) < len(svc.Held):
-		return wanted, fmt.Sprintf("the cluster IP %s needs one address only", lb.Join(svc.ClusterIPs))
+	if len(svc.Held) < held {
+		return svc.Held, fmt.Sprintf("the cluster IP %s needs one address only", lb.Join(svc.ClusterIPs))
 	}
-	return wanted, ""
+	return svc.Held, ""
 }
 
 // lost says why the held addresses may not be held any more; empty if they may.

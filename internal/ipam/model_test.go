@@ -187,28 +187,28 @@ func walk(p lb.Pool, v4 bool) []netip.Addr {
 	return all
 }
 
-// mayKeep is what the service may go on holding of what it holds.
+// mayKeep is what the service may go on holding of what it holds: all that is of its
+// families, if the rules allow all of that.
 func (m *model) mayKeep(svc lb.Service, held []netip.Addr) []netip.Addr {
+	held = slices.DeleteFunc(slices.Clone(held), func(a netip.Addr) bool {
+		return !slices.ContainsFunc(svc.ClusterIPs, func(c netip.Addr) bool { return c.Is4() == a.Is4() })
+	})
 	for _, a := range held {
 		if !m.joinable(svc, a) {
 			return nil
 		}
 	}
-	if !m.onePool(svc, held, m.incomplete) {
-		return nil
-	}
 	asked := svc.Request.Addresses
 	judged := len(asked) > 0 && !malformed(svc) && !(m.incomplete && m.asksForTheUnknown(svc))
-	if judged && !(subset(asked, held) && subset(held, asked)) {
+	switch {
+	case !m.onePool(svc, held, m.incomplete):
+		return nil
+	case judged && !(subset(asked, held) && subset(held, asked)):
+		return nil
+	case len(familiesOf(held)) > len(slices.Compact(familiesOf(held))):
 		return nil
 	}
-	kept := slices.DeleteFunc(slices.Clone(held), func(a netip.Addr) bool {
-		return !slices.ContainsFunc(svc.ClusterIPs, func(c netip.Addr) bool { return c.Is4() == a.Is4() })
-	})
-	if len(kept) == 2 && kept[0].Is4() == kept[1].Is4() || len(kept) > 2 {
-		return nil
-	}
-	return kept
+	return held
 }
 
 // onePool reports whether all addresses are handed out by one pool that the service

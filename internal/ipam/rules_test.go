@@ -311,6 +311,12 @@ func TestFamilies(t *testing.T) {
 			assign(service("web", ipv6()), "keeps 2001:db8::1 from both; lost its own: the cluster IP fd00::10 needs one address only"),
 			assign(service("api"), "given 192.0.2.1 from both"),
 		}},
+		{"an address of a family that is not needed any more does not cost the other", []step{
+			pools(both),
+			assign(service("web", dual(lb.RequireDualStack)), "given 192.0.2.1,2001:db8::1 from both"),
+			pools(pool("both", "2001:db8::1-2001:db8::2", "192.0.2.2")),
+			assign(service("web", ipv6()), "keeps 2001:db8::1 from both; lost its own: the cluster IP fd00::10 needs one address only"),
+		}},
 		{"a service whose family changes gets an address of the new one", []step{
 			pools(both),
 			assign(service("web"), "given 192.0.2.1 from both"),

@@ -21,6 +21,8 @@ type simulation struct {
 	rng   *rand.Rand
 	now   int
 	story []string
+	// fickle is a decision that came out differently when made again at once.
+	fickle error
 }
 
 // event is what happened last: to one service, or else to all.
@@ -72,12 +74,22 @@ func (s *simulation) note(format string, args ...any) {
 
 // decide lets both decide. Now and then the write fails that would show an addition.
 func (s *simulation) decide(svc lb.Service) {
-	before := svc
+	before, recorded := svc, s.ledger.Holder(svc.Key)
 	d := s.assign(svc)
 	s.model.assign(svc)
 	s.note("%s: %s", text(svc), describe(d))
+	// A status that shows a part of what was held cannot tell what became of the rest.
+	if len(svc.Held) == 0 || subset(recorded, svc.Held) {
+		s.again(svc, d)
+	}
 	if subset(before.Held, d.Addresses) && s.rng.Intn(10) == 0 {
 		s.services[svc.Key] = before
+	}
+}
+
+func (s *simulation) again(svc lb.Service, d lb.Decision) {
+	if again := s.ledger.Assign(svc); !slices.Equal(again.Addresses, d.Addresses) || again.Reason != d.Reason || again.Pool != d.Pool {
+		s.fickle = fmt.Errorf("%s: decided %+v, then %+v", svc.Key, d, again)
 	}
 }
 

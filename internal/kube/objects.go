@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -29,27 +30,23 @@ func Scheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// ControllerCache keeps the controller's cache small: our own kinds from our
-// namespace alone, and nobody's managedFields.
-func ControllerCache(namespace string) cache.Options {
-	return caches(namespace, &v1beta1.IPAddressPool{})
-}
-
-// SpeakerCache does the same for a speaker.
-func SpeakerCache(namespace string) cache.Options {
-	return caches(namespace, &v1beta1.IPAddressPool{}, &v1beta1.L2Advertisement{})
-}
-
-func caches(namespace string, namespaced ...client.Object) cache.Options {
-	o := cache.Options{
+// CacheOptions keep a process's cache small: of our namespace alone for our own kinds,
+// of the ConfigurationStates its own alone, and nobody's managedFields.
+func CacheOptions(namespace string, r Reporter) cache.Options {
+	ours := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
+	own := cache.ByObject{
+		Namespaces: map[string]cache.Config{namespace: {}},
+		Field:      fields.OneTermEqualSelector("metadata.name", r.Name),
+	}
+	return cache.Options{
 		DefaultTransform:            strip,
 		ReaderFailOnMissingInformer: true,
-		ByObject:                    map[client.Object]cache.ByObject{},
+		ByObject: map[client.Object]cache.ByObject{
+			&v1beta1.IPAddressPool{}:      ours,
+			&v1beta1.L2Advertisement{}:    ours,
+			&v1beta1.ConfigurationState{}: own,
+		},
 	}
-	for _, obj := range namespaced {
-		o.ByObject[obj] = cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
-	}
-	return o
 }
 
 // strip drops what is never looked at and makes up most of an object's size.

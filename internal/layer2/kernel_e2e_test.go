@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +21,9 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netns"
+	"golang.org/x/net/bpf"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/link"
@@ -132,7 +137,7 @@ type node struct {
 	want      chan []lb.Announcement
 }
 
-func startNode(t *testing.T) *node {
+func startNode(t testing.TB) *node {
 	t.Helper()
 	logger := level.NewFilter(log.NewLogfmtLogger(log.NewSyncWriter(t.Output())), level.AllowInfo())
 	n := newNode(logger)
@@ -195,7 +200,7 @@ func (n *node) announce(addrs ...string) {
 	n.want <- out
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -461,4 +466,95 @@ func capture(t *testing.T, filter string) <-chan string {
 		}
 	}()
 	return lines
+}
+
+// BenchmarkRoundTrip is the time from a client's request to the answer: that of
+// the Announcer, and for comparison that of the kernel for an address of its own.
+func BenchmarkRoundTrip(b *testing.B) {
+	n := startNode(b)
+	n.announce(vip4.String())
+	eventually(b, "a burst is sent", func() bool { return n.gratuitous() > 0 })
+	conn := clientSocket(b)
+	for _, asked := range []struct {
+		name string
+		addr netip.Addr
+	}{
+		{"kernel", netip.MustParseAddr("192.0.2.1")},
+		{"announcer", vip4},
+	} {
+		b.Run(asked.name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				took = append(took, askFor(b, conn, asked.addr))
+				time.Sleep(200 * time.Microsecond) // a client is not a flood
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+		})
+	}
+}
+
+// askFor sends a request and waits for the answer to it.
+func askFor(b *testing.B, conn *packetConn, addr netip.Addr) time.Duration {
+	b.Helper()
+	started := time.Now()
+	request := requestFrame(b, broadcast, client4, addr)
+	copy(request[6:12], conn.conn.LocalAddr().(*packet.Addr).HardwareAddr)
+	copy(request[22:28], request[6:12])
+	if _, err := conn.Write(request); err != nil {
+		b.Fatal(err)
+	}
+	frame := make([]byte, 1514)
+	for {
+		n, err := conn.Read(frame)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n >= 42 && frame[21] == arpReply && frame[0] != 0xff && netip.AddrFrom4([4]byte(frame[28:32])) == addr {
+			return time.Since(started)
+		}
+	}
+}
+
+// clientSocket opens a socket on the client's link that hears all of ARP.
+func clientSocket(b *testing.B) *packetConn {
+	b.Helper()
+	var conn *packetConn
+	err := inClient(func() error {
+		ifi, err := net.InterfaceByName("lan1")
+		if err != nil {
+			return err
+		}
+		everything := []bpf.Instruction{bpf.RetConstant{Val: 1 << 16}}
+		conn, err = openPacket(lb.Link{Name: ifi.Name, Index: ifi.Index, MAC: ifi.HardwareAddr}, etherTypeARP, everything)
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return conn
+}
+
+// inClient calls f in the client's namespace.
+func inClient(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	clients, err := netns.GetFromName(client)
+	if err != nil {
+		return err
+	}
+	if err := netns.Set(clients); err != nil {
+		return err
+	}
+	return errors.Join(f(), netns.Set(own))
 }

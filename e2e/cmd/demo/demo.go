@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/herald-lb/herald/e2e/herald"
+	"github.com/herald-lb/herald/e2e/lab"
+	"github.com/herald-lb/herald/e2e/manifests"
+	"github.com/herald-lb/herald/e2e/probe"
+)
+
+type demo struct {
+	*story
+	root, labName string
+
+	lab       *lab.Lab
+	addresses []netip.Addr
+	owner     lab.Host
+}
+
+// tell tells the story from its beginning: an earlier demo's cluster goes.
+func (d *demo) tell(ctx context.Context) error {
+	for _, chapter := range []func(context.Context) error{
+		d.startCluster, d.installHerald, d.configure, d.createService, d.reachService, d.findOwner, d.pullCable, d.plugCableIn,
+	} {
+		if err := chapter(ctx); err != nil {
+			return err
+		}
+	}
+	return d.end()
+}
+
+func (d *demo) startCluster(ctx context.Context) (err error) {
+	d.chapter("A Kubernetes cluster: three nodes with real kubelets, containerd and kube-proxy")
+	d.lab, err = lab.Up(ctx, lab.Options{Name: d.labName, Steps: d})
+	if err != nil {
+		return err
+	}
+	d.measured("cluster up", "%.1f s", d.elapsed().Seconds())
+	return nil
+}
+
+func (d *demo) installHerald(ctx context.Context) error {
+	d.chapter("Herald")
+	d.command("kubectl apply -f config/manifests/herald.yaml")
+	start := time.Now()
+	if err := herald.Install(ctx, d.lab, d.root); err != nil {
+		return err
+	}
+	d.say("one controller and a speaker on each node are ready")
+	d.measured("Herald installed and ready", "%.1f s", time.Since(start).Seconds())
+	return nil
+}
+
+func (d *demo) configure(ctx context.Context) error {
+	d.chapter("A pool of addresses, announced on the LAN")
+	d.command("kubectl apply -f e2e/manifests/pool.yaml")
+	d.quote(manifests.Pool)
+	return d.lab.Apply(ctx, manifests.Pool)
+}
+
+func (d *demo) createService(ctx context.Context) error {
+	d.chapter("Three pods, and a Service of type LoadBalancer")
+	d.command("kubectl apply -f e2e/manifests/web.yaml")
+	if err := d.applyWeb(ctx); err != nil {
+		return err
+	}
+	d.command("kubectl apply -f e2e/manifests/service.yaml")
+	d.quote(manifests.Service)
+	took, err := d.assign(ctx)
+	if err != nil {
+		return err
+	}
+	d.found("%s were assigned %s after the Service was created", inWords(d.addresses), milliseconds(took))
+	d.measured("Service created → addresses assigned", "%s", milliseconds(took))
+	return nil
+}
+
+// assign creates the Service without kubectl, whose own start would take longer than all the rest.
+func (d *demo) assign(ctx context.Context) (time.Duration, error) {
+	service := new(corev1.Service)
+	if err := yaml.UnmarshalStrict([]byte(manifests.Service), service); err != nil {
+		return 0, fmt.Errorf("parse e2e/manifests/service.yaml: %w", err)
+	}
+	watch, err := herald.WatchAssignments(ctx, d.lab, "default")
+	if err != nil {
+		return 0, err
+	}
+	defer watch.Stop()
+	if err := watch.Create(ctx, service); err != nil {
+		return 0, err
+	}
+	assigned, err := watch.Await(ctx)
+	if err != nil {
+		return 0, err
+	}
+	d.addresses, err = herald.AwaitAddresses(ctx, d.lab, "default", service.Name, 2)
+	return assigned[0].Took, err
+}
+
+func (d *demo) applyWeb(ctx context.Context) error {
+	if err := d.lab.Apply(ctx, manifests.Web); err != nil {
+		return err
+	}
+	return d.lab.AwaitRollout(ctx, "default", "deployment/web")
+}
+
+// reachService asks until two nodes have answered, so that a person sees the load being balanced.
+func (d *demo) reachService(ctx context.Context) error {
+	d.chapter("A client on the LAN")
+	for _, address := range d.addresses {
+		d.command("lab in client curl %s", url(address))
+		nodes := map[string]bool{}
+		if err := herald.Await(ctx, "answers from several nodes at "+url(address), func(ctx context.Context) error {
+			return d.curl(ctx, url(address), nodes)
+		}); err != nil {
+			return err
+		}
+	}
+	d.found("pods on several nodes answer, over IPv4 and IPv6")
+	return nil
+}
+
+// curl shows an answer if its node has not answered yet, and returns an error while the nodes are too few.
+func (d *demo) curl(ctx context.Context, url string, nodes map[string]bool) error {
+	answer, err := d.lab.In(ctx, lab.Client, "curl", "--silent", "--show-error", "--max-time", "1", url)
+	if err != nil {
+		return err
+	}
+	_, node, _ := strings.Cut(strings.TrimSpace(answer), " on ")
+	if !nodes[node] {
+		d.say("%s", strings.TrimSpace(answer))
+	}
+	nodes[node] = true
+	if len(nodes) < 2 {
+		return fmt.Errorf("only %s answered", node)
+	}
+	return nil
+}
+
+func url(address netip.Addr) string {
+	if address.Is4() {
+		return fmt.Sprintf("http://%s", address)
+	}
+	return fmt.Sprintf("http://[%s]", address)
+}
+
+func (d *demo) findOwner(ctx context.Context) (err error) {
+	d.chapter("Who announces the addresses")
+	for _, address := range d.addresses {
+		d.command("lab in client %s", question(address))
+		d.owner, err = herald.AwaitOwner(ctx, d.lab, address, herald.Anyone)
+		if err != nil {
+			return err
+		}
+		d.say("%s answers for %s", d.owner, address)
+	}
+	d.found("one node answers for the Service: %s", d.owner)
+	return nil
+}
+
+func question(address netip.Addr) string {
+	if address.Is4() {
+		return fmt.Sprintf("arping -I eth0 %s", address)
+	}
+	return fmt.Sprintf("ndisc6 %s eth0", address)
+}
+
+func (d *demo) pullCable(ctx context.Context) error {
+	d.chapter("The cable of %s is pulled", d.owner)
+	if err := d.drainOwner(ctx); err != nil {
+		return err
+	}
+	d.say("the client opens a new connection every 10 ms to each address")
+	probes := d.startProbes()
+	if err := d.probesSucceed(ctx, probes); err != nil {
+		return err
+	}
+	d.command("lab cable %s out", d.owner)
+	if err := d.lab.CableOut(ctx, d.owner); err != nil {
+		return err
+	}
+	cut := time.Now()
+	if err := d.awaitEndOfOutages(ctx, probes, cut); err != nil {
+		return err
+	}
+	for i, r := range d.stop(probes) {
+		d.measured("node cut off: outage over "+family(d.addresses[i]), "%s", milliseconds(r.Outage))
+	}
+	heir, err := herald.AwaitOwner(ctx, d.lab, d.addresses[0], herald.OtherThan(d.owner))
+	if err == nil {
+		d.found("%s has taken over", heir)
+	}
+	return err
+}
+
+// drainOwner moves the pods away from the node that is about to be cut off: connections to them would fail until the
+// cluster notices, which takes it some 50 seconds, and the outage would not be Herald's. Herald ignores the cordon.
+func (d *demo) drainOwner(ctx context.Context) error {
+	d.say("the pods move to the other nodes first, so that the outage is that of the announcement alone")
+	d.command("kubectl drain %s --pod-selector app=web", d.owner)
+	drain := d.lab.Kubectl(ctx, "drain", string(d.owner), "--pod-selector", "app=web")
+	if output, err := drain.CombinedOutput(); err != nil {
+		return fmt.Errorf("drain %s: %w: %s", d.owner, err, output)
+	}
+	return d.lab.AwaitRollout(ctx, "default", "deployment/web")
+}
+
+func (d *demo) startProbes() (probes []*probe.Probe) {
+	for _, address := range d.addresses {
+		probes = append(probes, probe.Start(probe.Options{
+			Dial: d.lab.DialFrom(lab.Client), Address: netip.AddrPortFrom(address, 80),
+		}))
+	}
+	return probes
+}
+
+func (d *demo) probesSucceed(ctx context.Context, probes []*probe.Probe) error {
+	now := time.Now()
+	var all error
+	for _, p := range probes {
+		all = errors.Join(all, p.AwaitSuccess(ctx, now))
+	}
+	return all
+}
+
+// awaitEndOfOutages waits until connections are answered for a second on end.
+func (d *demo) awaitEndOfOutages(ctx context.Context, probes []*probe.Probe, since time.Time) error {
+	return herald.Await(ctx, "connections to be answered again", func(context.Context) error {
+		for _, p := range probes {
+			if report := probe.Summarize(p.Attempts()); !steadySince(p.Attempts(), since) {
+				return fmt.Errorf("%s", report)
+			}
+		}
+		return nil
+	})
+}
+
+func steadySince(attempts []probe.Attempt, since time.Time) bool {
+	lastFailure := since
+	for _, a := range attempts {
+		if a.Err != nil && a.Start.After(since) {
+			lastFailure = a.Start
+		}
+	}
+	return len(attempts) > 0 && attempts[len(attempts)-1].Start.Sub(lastFailure) > time.Second
+}
+
+// stop ends the probes and tells what each saw.
+func (d *demo) stop(probes []*probe.Probe) (reports []probe.Report) {
+	for i, p := range probes {
+		reports = append(reports, p.Stop())
+		d.found("%s: %s", d.addresses[i], reports[i])
+	}
+	return reports
+}
+
+func (d *demo) plugCableIn(ctx context.Context) error {
+	d.chapter("The cable is back")
+	probes := d.startProbes()
+	if err := d.probesSucceed(ctx, probes); err != nil {
+		return err
+	}
+	d.command("lab cable %s in; kubectl uncordon %s", d.owner, d.owner)
+	if err := d.lab.CableIn(ctx, d.owner); err != nil {
+		return err
+	}
+	back := time.Now()
+	if output, err := d.lab.Kubectl(ctx, "uncordon", string(d.owner)).CombinedOutput(); err != nil {
+		return fmt.Errorf("uncordon %s: %w: %s", d.owner, err, output)
+	}
+	if _, err := herald.AwaitOwner(ctx, d.lab, d.addresses[0], herald.Only(d.owner)); err != nil {
+		return err
+	}
+	d.say("%s announces again %.1f s later", d.owner, time.Since(back).Seconds())
+	if err := d.awaitEndOfOutages(ctx, probes, back); err != nil {
+		return err
+	}
+	for i, r := range d.stop(probes) {
+		d.measured("node back: failed connections over "+family(d.addresses[i]), "%d of %d", r.Failed, r.Attempts)
+	}
+	return nil
+}
+
+func (d *demo) end() error {
+	d.chapter("In figures")
+	d.measured("the whole demo", "%.0f s", d.elapsed().Seconds())
+	if err := d.result.Write(d.out, "   "); err != nil {
+		return err
+	}
+	d.hint()
+	return nil
+}
+
+func (d *demo) hint() {
+	command := "build/bin/lab"
+	if d.labName != lab.DefaultName {
+		command += " --name " + d.labName
+	}
+	d.chapter("The cluster stays up; try")
+	d.command("%s kubectl describe service web", command)
+	d.command("%s in client curl %s", command, url(d.addresses[0]))
+	d.command("%s kill %s", command, d.owner)
+	d.command("%s revive %s", command, d.owner)
+	d.command("%s kubectl logs --namespace metallb-system daemonset/speaker", command)
+	d.command("make demo-down")
+}
+
+func inWords(addresses []netip.Addr) string {
+	var words []string
+	for _, a := range addresses {
+		words = append(words, a.String())
+	}
+	return strings.Join(words, " and ")
+}
+
+func family(address netip.Addr) string {
+	if address.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds()) }

@@ -1,0 +1,224 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Reporter says who reports on the configuration, and how its report is known.
+type Reporter struct {
+	// Name of the ConfigurationState: "controller", or "speaker-" and the node.
+	Name string
+	// Component is "controller" or "speaker".
+	Component string
+	// Node is that of a speaker, else empty.
+	Node string
+	// Condition is the type of the condition, FieldManager who applies it.
+	Condition    string
+	FieldManager string
+	// Pod owns the object, so that it goes with the pod; empty for no owner.
+	Pod string
+}
+
+// ControllerReporter is the controller.
+func ControllerReporter(pod string) Reporter {
+	return Reporter{
+		Name: "controller", Component: "controller", Pod: pod,
+		Condition: "poolReconcilerValid", FieldManager: "poolReconciler",
+	}
+}
+
+// SpeakerReporter is the speaker of a node.
+func SpeakerReporter(pod string, node lb.NodeName) Reporter {
+	return Reporter{
+		Name: "speaker-" + string(node), Component: "speaker", Node: string(node), Pod: pod,
+		Condition: "configReconcilerValid", FieldManager: "configReconciler",
+	}
+}
+
+// stateRetry lies between two tries to write the object.
+const stateRetry = 5 * time.Second
+
+// ConfigurationState keeps the object of that kind true that belongs to one process.
+type ConfigurationState struct {
+	Reporter
+	logger    log.Logger
+	client    client.Client
+	reader    client.Reader
+	namespace string
+	again     chan struct{}
+
+	mu       sync.Mutex
+	known    bool
+	problems []lb.Problem
+}
+
+// NewConfigurationState returns the keeper of the object, which nothing is known to yet.
+func NewConfigurationState(l log.Logger, mgr ctrl.Manager, namespace string, r Reporter) *ConfigurationState {
+	return &ConfigurationState{
+		Reporter: r, logger: l, client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: namespace,
+		again: make(chan struct{}, 1),
+	}
+}
+
+// Watch has the object made again when somebody deletes or changes it.
+func (s *ConfigurationState) Watch(ctx context.Context, mgr ctrl.Manager) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, &v1beta1.ConfigurationState{})
+	if err != nil {
+		return err
+	}
+	look := func(o any) {
+		if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+			o = gone.Obj
+		}
+		if o.(client.Object).GetName() == s.Name {
+			s.lookAgain()
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(_, now any) { look(now) },
+		DeleteFunc: look,
+	})
+	return err
+}
+
+// Report notes the problems that the configuration has now. It does not block.
+func (s *ConfigurationState) Report(problems []lb.Problem) {
+	s.mu.Lock()
+	s.known, s.problems = true, problems
+	s.mu.Unlock()
+	s.lookAgain()
+}
+
+func (s *ConfigurationState) lookAgain() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
+
+// Start writes the object whenever it differs from what was reported, until ctx ends.
+func (s *ConfigurationState) Start(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.again:
+		}
+		if err := s.write(ctx); err != nil && ctx.Err() == nil {
+			level.Error(s.logger).Log("msg", "configuration state not written", "name", s.Name, "error", err, "retry", stateRetry)
+			time.AfterFunc(stateRetry, s.lookAgain)
+		}
+	}
+}
+
+func (s *ConfigurationState) write(ctx context.Context) error {
+	s.mu.Lock()
+	known, problems := s.known, s.problems
+	s.mu.Unlock()
+	if !known {
+		return nil
+	}
+	var stored v1beta1.ConfigurationState
+	err := s.client.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: s.Name}, &stored)
+	if apierrors.IsNotFound(err) {
+		err = s.applyObject(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	want := s.status(problems, stored.Status)
+	if sameStatus(want, stored.Status) {
+		return nil
+	}
+	return s.apply(ctx, s.client.Status().Patch, map[string]any{"status": want})
+}
+
+// applyObject makes the object, owned by this pod.
+func (s *ConfigurationState) applyObject(ctx context.Context) error {
+	labels := map[string]string{"metallb.io/component-type": s.Component}
+	if s.Node != "" {
+		labels["metallb.io/node-name"] = s.Node
+	}
+	owners := []metav1.OwnerReference{}
+	if s.Pod != "" {
+		var pod corev1.Pod
+		if err := s.reader.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: s.Pod}, &pod); err != nil {
+			return fmt.Errorf("read own pod: %w", err)
+		}
+		owners = append(owners, metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID})
+	}
+	patch := func(ctx context.Context, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+		return s.client.Patch(ctx, obj, p, client.FieldOwner(s.FieldManager), client.ForceOwnership)
+	}
+	return s.apply(ctx, patch, map[string]any{"metadata": map[string]any{
+		"namespace": s.namespace, "name": s.Name, "labels": labels, "ownerReferences": owners,
+	}})
+}
+
+// apply sends a part of the object by server-side apply.
+func (s *ConfigurationState) apply(ctx context.Context, patch func(context.Context, client.Object, client.Patch, ...client.SubResourcePatchOption) error, part map[string]any) error {
+	part["apiVersion"], part["kind"] = v1beta1.GroupVersion.String(), "ConfigurationState"
+	body, err := json.Marshal(part)
+	if err != nil {
+		return err
+	}
+	obj := &v1beta1.ConfigurationState{}
+	obj.Namespace, obj.Name = s.namespace, s.Name
+	err = patch(ctx, obj, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(s.FieldManager), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("write ConfigurationState %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// status is what the object should say, given what it says now.
+func (s *ConfigurationState) status(problems []lb.Problem, stored v1beta1.ConfigurationStateStatus) v1beta1.ConfigurationStateStatus {
+	c := metav1.Condition{Type: s.Condition, Status: metav1.ConditionTrue, Reason: "Reconciled", LastTransitionTime: metav1.Now()}
+	want := v1beta1.ConfigurationStateStatus{Result: v1beta1.ConfigurationValid}
+	if len(problems) > 0 {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(lb.ConfigurationError), Summary(problems)
+		want.Result, want.ErrorSummary = v1beta1.ConfigurationInvalid, c.Message
+	}
+	if old := meta.FindStatusCondition(stored.Conditions, s.Condition); old != nil && old.Status == c.Status {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	want.Conditions = []metav1.Condition{c}
+	return want
+}
+
+func sameStatus(a, b v1beta1.ConfigurationStateStatus) bool {
+	if a.Result != b.Result || a.ErrorSummary != b.ErrorSummary || len(a.Conditions) != 1 {
+		return false
+	}
+	c := a.Conditions[0]
+	old := meta.FindStatusCondition(b.Conditions, c.Type)
+	return old != nil && old.Status == c.Status && old.Reason == c.Reason && old.Message == c.Message
+}
+
+// Summary words problems as conditions and error summaries do: one a line.
+func Summary(problems []lb.Problem) string {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.String()
+	}
+	return "configuration error: " + strings.Join(lines, "\n")
+}
