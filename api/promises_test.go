@@ -36,6 +36,10 @@ ConfigurationState v1beta1: Age date .metadata.creationTimestamp 0
 IPAddressPool v1beta1: Auto Assign boolean .spec.autoAssign 0
 IPAddressPool v1beta1: Avoid Buggy IPs boolean .spec.avoidBuggyIPs 0
 IPAddressPool v1beta1: Addresses string .spec.addresses 0
+IPAddressPool v1beta1: Assigned IPv4 integer .status.assignedIPv4 0
+IPAddressPool v1beta1: Available IPv4 integer .status.availableIPv4 0
+IPAddressPool v1beta1: Assigned IPv6 integer .status.assignedIPv6 0
+IPAddressPool v1beta1: Available IPv6 integer .status.availableIPv6 0
 L2Advertisement v1beta1: IPAddressPools string .spec.ipAddressPools 0
 L2Advertisement v1beta1: IPAddressPool Selectors string .spec.ipAddressPoolSelectors 0
 L2Advertisement v1beta1: Interfaces string .spec.interfaces 0
