@@ -149,7 +149,9 @@ func (s *ConfigurationState) write(ctx context.Context) error {
 	if sameStatus(want, stored.Status) {
 		return nil
 	}
-	return s.apply(ctx, s.client.Status().Patch, map[string]any{"status": want})
+	return s.apply(map[string]any{"status": want}, func(obj client.Object, p client.Patch) error {
+		return s.client.Status().Patch(ctx, obj, p, client.FieldOwner(s.FieldManager), client.ForceOwnership)
+	})
 }
 
 // applyObject makes the object, owned by this pod.
@@ -166,16 +168,14 @@ func (s *ConfigurationState) applyObject(ctx context.Context) error {
 		}
 		owners = append(owners, metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID})
 	}
-	patch := func(ctx context.Context, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+	metadata := map[string]any{"namespace": s.namespace, "name": s.Name, "labels": labels, "ownerReferences": owners}
+	return s.apply(map[string]any{"metadata": metadata}, func(obj client.Object, p client.Patch) error {
 		return s.client.Patch(ctx, obj, p, client.FieldOwner(s.FieldManager), client.ForceOwnership)
-	}
-	return s.apply(ctx, patch, map[string]any{"metadata": map[string]any{
-		"namespace": s.namespace, "name": s.Name, "labels": labels, "ownerReferences": owners,
-	}})
+	})
 }
 
-// apply sends a part of the object by server-side apply.
-func (s *ConfigurationState) apply(ctx context.Context, patch func(context.Context, client.Object, client.Patch, ...client.SubResourcePatchOption) error, part map[string]any) error {
+// apply sends a part of the object as a server-side apply.
+func (s *ConfigurationState) apply(part map[string]any, send func(client.Object, client.Patch) error) error {
 	part["apiVersion"], part["kind"] = v1beta1.GroupVersion.String(), "ConfigurationState"
 	body, err := json.Marshal(part)
 	if err != nil {
@@ -183,8 +183,7 @@ func (s *ConfigurationState) apply(ctx context.Context, patch func(context.Conte
 	}
 	obj := &v1beta1.ConfigurationState{}
 	obj.Namespace, obj.Name = s.namespace, s.Name
-	err = patch(ctx, obj, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(s.FieldManager), client.ForceOwnership)
-	if err != nil {
+	if err := send(obj, client.RawPatch(types.ApplyPatchType, body)); err != nil {
 		return fmt.Errorf("write ConfigurationState %s: %w", s.Name, err)
 	}
 	return nil
