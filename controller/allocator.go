@@ -174,15 +174,26 @@ func (a *allocator) reload(ctx context.Context, first bool) error {
 	level.Info(a.logger).Log("msg", "configuration loaded", "pools", len(cfg.Pools), "services", len(services))
 	a.config = &cfg
 	a.metrics.Loaded(len(problems) > 0)
-	a.ledger.SetPools(cfg.Pools, cfg.PoolsIncomplete)
-	for _, svc := range services {
-		d := a.ledger.Assign(kube.Service(svc))
+	a.decideAll(services)
+	a.changed()
+	return nil
+}
+
+// decideAll decides about every service under the pools as they are now. What each
+// holds is known to the ledger before the first is given anything new.
+func (a *allocator) decideAll(services []*corev1.Service) {
+	read := make([]lb.Service, len(services))
+	for i, svc := range services {
+		read[i] = kube.Service(svc)
+	}
+	a.ledger.SetPools(a.config.Pools, a.config.PoolsIncomplete)
+	a.ledger.Restore(read)
+	for i, svc := range services {
+		d := a.ledger.Assign(read[i])
 		if told := a.told[kube.Key(svc)]; !assignment(d).Records(svc) || told != tellingOf(d, svc) {
 			a.queue.Add(work{kube.Key(svc)})
 		}
 	}
-	a.changed()
-	return nil
 }
 
 // services returns all that are ours, holders first, then oldest first.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/ipam"
+	"github.com/herald-lb/herald/internal/lb"
 )
 
 // poolStatusPause lies between two rounds of writing pool statuses: in a burst of
@@ -74,7 +75,8 @@ func (s *poolStatuses) write(ctx context.Context) error {
 // usage returns the status that each pool should have.
 func (a *allocator) usage() map[string]v1beta1.IPAddressPoolStatus {
 	out := map[string]v1beta1.IPAddressPoolStatus{}
-	for _, u := range a.snapshot() {
+	usage, _ := a.snapshot()
+	for _, u := range usage {
 		out[string(u.Pool)] = v1beta1.IPAddressPoolStatus{
 			AssignedIPv4: u.AssignedIPv4, AssignedIPv6: u.AssignedIPv6,
 			AvailableIPv4: u.AvailableIPv4, AvailableIPv6: u.AvailableIPv6,
@@ -83,9 +85,9 @@ func (a *allocator) usage() map[string]v1beta1.IPAddressPoolStatus {
 	return out
 }
 
-// snapshot returns how full the pools are now.
-func (a *allocator) snapshot() []ipam.Usage {
+// snapshot returns how full the pools are now, and how many services each serves.
+func (a *allocator) snapshot() ([]ipam.Usage, map[lb.PoolName]int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.ledger.Usage()
+	return a.ledger.Usage(), a.ledger.Holders()
 }

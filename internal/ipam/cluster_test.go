@@ -206,16 +206,17 @@ func pods(selector string) serviceOption {
 	return func(s *lb.Service) { s.PodSelector = selector }
 }
 
-func labelled(name, value string) serviceOption {
-	return func(s *lb.Service) { s.Labels = map[string]string{name: value} }
+func tier(name string) serviceOption {
+	return func(s *lb.Service) { s.Labels = map[string]string{"tier": name} }
 }
 
 func holds(texts ...string) serviceOption {
 	return func(s *lb.Service) { s.Held = addrs(texts...) }
 }
 
-func holdsFrom(pool lb.PoolName, texts ...string) serviceOption {
-	return func(s *lb.Service) { s.Held, s.HeldFrom = addrs(texts...), pool }
+// holdsFromLost has an address that was drawn from the pool lost, as its annotation says.
+func holdsFromLost(text string) serviceOption {
+	return func(s *lb.Service) { s.Held, s.HeldFrom = addrs(text), "lost" }
 }
 
 type poolOption func(*lb.Pool)

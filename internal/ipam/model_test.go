@@ -199,11 +199,12 @@ func (m *model) mayKeep(svc lb.Service, held []netip.Addr) []netip.Addr {
 		}
 	}
 	asked := svc.Request.Addresses
-	judged := len(asked) > 0 && !malformed(svc) && !(m.incomplete && m.asksForTheUnknown(svc))
+	excused := len(asked) == 0 || malformed(svc) || m.incomplete && m.asksForTheUnknown(svc)
+	granted := subset(asked, held) && subset(held, asked)
 	switch {
 	case !m.onePool(svc, held, m.incomplete):
 		return nil
-	case judged && !(subset(asked, held) && subset(held, asked)):
+	case !granted && !excused:
 		return nil
 	case len(familiesOf(held)) > len(slices.Compact(familiesOf(held))):
 		return nil

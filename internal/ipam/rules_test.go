@@ -368,14 +368,14 @@ func TestChoiceOfPool(t *testing.T) {
 		}},
 		{"a selector pins by the service's labels", []step{
 			pools(open, with(prod, pinnedToLabel("tier=front"))),
-			assign(service("back", labelled("tier", "back")), "given 192.0.2.1 from open"),
-			assign(service("front", labelled("tier", "front")), "given 198.51.100.1 from prod"),
+			assign(service("back", tier("back")), "given 192.0.2.1 from open"),
+			assign(service("front", tier("front")), "given 198.51.100.1 from prod"),
 		}},
 		{"namespace and selector must both match", []step{
 			pools(with(prod, pinnedToLabel("tier=front", "prod"))),
-			assign(service("test/front", labelled("tier", "front")), "pending: no pool is open to the service: none that assigns automatically accepts it"),
-			assign(service("prod/back", labelled("tier", "back")), "pending: no pool is open to the service: none that assigns automatically accepts it"),
-			assign(service("prod/front", labelled("tier", "front")), "given 198.51.100.1 from prod"),
+			assign(service("test/front", tier("front")), "pending: no pool is open to the service: none that assigns automatically accepts it"),
+			assign(service("prod/back", tier("back")), "pending: no pool is open to the service: none that assigns automatically accepts it"),
+			assign(service("prod/front", tier("front")), "given 198.51.100.1 from prod"),
 		}},
 		{"a pinned pool serves no other service, not even on request", []step{
 			pools(with(prod, pinnedTo("prod"))),
@@ -389,8 +389,8 @@ func TestChoiceOfPool(t *testing.T) {
 		}},
 		{"a service that a pool is no longer pinned to moves", []step{
 			pools(open, with(prod, pinnedToLabel("tier=front"))),
-			assign(service("web", labelled("tier", "front")), "given 198.51.100.1 from prod"),
-			assign(service("web", labelled("tier", "back")), "given 192.0.2.1 from open; lost its own: pool prod not compatible for ip assignment: its serviceAllocation does not select the service"),
+			assign(service("web", tier("front")), "given 198.51.100.1 from prod"),
+			assign(service("web", tier("back")), "given 192.0.2.1 from open; lost its own: pool prod not compatible for ip assignment: its serviceAllocation does not select the service"),
 		}},
 		{"a service that a better pool is now open to stays", []step{
 			pools(open),
@@ -513,14 +513,14 @@ func TestChangesOfPools(t *testing.T) {
 		}},
 		{"while a pool is invalid, an address in no pool is kept", []step{
 			poolsAndAnInvalidOne(blue),
-			assign(service("a", holdsFrom("lost", "203.0.113.1")), "keeps 203.0.113.1 from lost"),
-			assign(service("b", dual(lb.PreferDualStack), holdsFrom("lost", "203.0.113.2")), "keeps 203.0.113.2 from lost"),
-			assign(service("c", asksPool("lost"), holdsFrom("lost", "203.0.113.3")), "keeps 203.0.113.3 from lost"),
-			assign(service("d", asks("203.0.113.4"), holdsFrom("lost", "203.0.113.4")), "keeps 203.0.113.4 from lost"),
+			assign(service("a", holdsFromLost("203.0.113.1")), "keeps 203.0.113.1 from lost"),
+			assign(service("b", dual(lb.PreferDualStack), holdsFromLost("203.0.113.2")), "keeps 203.0.113.2 from lost"),
+			assign(service("c", asksPool("lost"), holdsFromLost("203.0.113.3")), "keeps 203.0.113.3 from lost"),
+			assign(service("d", asks("203.0.113.4"), holdsFromLost("203.0.113.4")), "keeps 203.0.113.4 from lost"),
 		}},
 		{"while the only pool is invalid, addresses are kept", []step{
 			poolsAndAnInvalidOne(),
-			assign(service("a", holdsFrom("lost", "203.0.113.1")), "keeps 203.0.113.1 from lost"),
+			assign(service("a", holdsFromLost("203.0.113.1")), "keeps 203.0.113.1 from lost"),
 			assign(service("b"), "pending: there is no IPAddressPool"),
 		}},
 		{"while a pool is invalid, a request for it takes nothing away", []step{
@@ -537,12 +537,12 @@ func TestChangesOfPools(t *testing.T) {
 		}},
 		{"while a pool is invalid, an address in no pool is still one service's", []step{
 			poolsAndAnInvalidOne(blue),
-			assign(service("a", holdsFrom("lost", "203.0.113.1")), "keeps 203.0.113.1 from lost"),
-			assign(service("b", holdsFrom("lost", "203.0.113.1")), "given 192.0.2.1 from blue; lost its own: 203.0.113.1 is held by default/a: it is in use and not shared"),
+			assign(service("a", holdsFromLost("203.0.113.1")), "keeps 203.0.113.1 from lost"),
+			assign(service("b", holdsFromLost("203.0.113.1")), "given 192.0.2.1 from blue; lost its own: 203.0.113.1 is held by default/a: it is in use and not shared"),
 		}},
 		{"when the pool is valid again everybody is where it was", []step{
 			poolsAndAnInvalidOne(blue),
-			assign(service("a", holdsFrom("lost", "203.0.113.1")), "keeps 203.0.113.1 from lost"),
+			assign(service("a", holdsFromLost("203.0.113.1")), "keeps 203.0.113.1 from lost"),
 			pools(blue, pool("lost", "203.0.113.1-203.0.113.2")),
 			assign(service("b", asksPool("lost")), "given 203.0.113.2 from lost"),
 			assign(service("a"), "keeps 203.0.113.1 from lost"),

@@ -103,3 +103,15 @@ func buggyUpTo(a netip.Addr) int64 {
 	}
 	return n
 }
+
+// Holders counts the services that hold addresses of each pool. A pool that serves
+// nobody is not in it.
+func (l *Ledger) Holders() map[lb.PoolName]int {
+	holders := map[lb.PoolName]int{}
+	for _, h := range l.holdings {
+		if s := l.spaceOf(h.addresses[0]); s != nil {
+			holders[s.pool.Name]++
+		}
+	}
+	return holders
+}

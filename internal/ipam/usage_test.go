@@ -2,6 +2,7 @@ package ipam_test
 
 import (
 	"math"
+	"net/netip"
 	"testing"
 
 	"github.com/herald-lb/herald/internal/ipam"
@@ -92,10 +93,37 @@ func TestUsageFollowsTheServices(t *testing.T) {
 		}},
 		{"an address of a pool that cannot be read counts nowhere", []step{
 			poolsAndAnInvalidOne(both),
-			assign(service("a", holdsFrom("lost", "203.0.113.1")), "keeps 203.0.113.1 from lost"),
+			assign(service("a", holdsFromLost("203.0.113.1")), "keeps 203.0.113.1 from lost"),
 			usage(ipam.Usage{Pool: "both", AvailableIPv4: 4, AvailableIPv6: 2}),
 			release("a"),
 			usage(ipam.Usage{Pool: "both", AvailableIPv4: 4, AvailableIPv6: 2}),
 		}},
 	})
+}
+
+func TestHoldersCountsServicesNotAddresses(t *testing.T) {
+	l := ipam.NewLedger()
+	l.SetPools([]lb.Pool{{
+		Name: "lan", AutoAssign: true,
+		Ranges: []lb.Range{{First: netip.MustParseAddr("192.0.2.1"), Last: netip.MustParseAddr("192.0.2.9")}},
+	}}, false)
+	for i, name := range []string{"a", "b"} {
+		l.Assign(lb.Service{
+			Key:        lb.ServiceKey{Namespace: "default", Name: name},
+			ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")},
+			Ports:      []lb.Port{{Protocol: "TCP", Number: uint16(80 + i)}},
+			Request:    lb.Request{SharingKey: "one", HasSharingKey: true},
+		})
+	}
+	if got := l.Usage()[0].AssignedIPv4; got != 1 {
+		t.Fatalf("%d addresses assigned, want one that is shared", got)
+	}
+	if got := l.Holders()["lan"]; got != 2 {
+		t.Errorf("%d holders, want 2", got)
+	}
+	l.Release(lb.ServiceKey{Namespace: "default", Name: "a"})
+	l.Release(lb.ServiceKey{Namespace: "default", Name: "b"})
+	if got := l.Holders()["lan"]; got != 0 {
+		t.Errorf("%d holders after all were released", got)
+	}
 }
