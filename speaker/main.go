@@ -85,7 +85,11 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, announ
 	if err := state.Watch(ctx, mgr); err != nil {
 		return fmt.Errorf("watch ConfigurationStates: %w", err)
 	}
-	s := newSpeaker(l, mgr.GetClient(), events, state, herald.NewClient(metrics.Registry), o, links, ring, announcer)
+	statuses := kube.NewServiceL2Statuses(l, mgr, o.Namespace, o.PodName, o.node)
+	if err := statuses.Watch(ctx, mgr); err != nil {
+		return fmt.Errorf("watch ServiceL2Statuses: %w", err)
+	}
+	s := newSpeaker(l, mgr.GetClient(), events, state, statuses, herald.NewClient(metrics.Registry), o, links, ring, announcer)
 	herald.RegisterSpeaker(metrics.Registry, s.announced, s.layer2)
 	if err := s.watch(ctx, mgr); err != nil {
 		return fmt.Errorf("watch Kubernetes: %w", err)
@@ -95,7 +99,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, announ
 	}
 	for _, part := range []interface {
 		Start(context.Context) error
-	}{events, state, links, ring, s} {
+	}{events, state, statuses, links, ring, s} {
 		if err := mgr.Add(part); err != nil {
 			return err
 		}

@@ -15,6 +15,9 @@ import (
 // tell says what changed for a service on this node: in the log, and to its user where
 // this node announces it, or should and cannot.
 func (s *speaker) tell(svc *corev1.Service, before, now lb.Verdict) {
+	if now.Announces() {
+		s.statuses.Announced(kube.Key(svc), now.Links)
+	}
 	switch {
 	case now.Announces() && !before.Announces():
 		level.Info(s.logger).Log("msg", "service announced", "service", kube.Key(svc), "addresses", addresses(now), "protocol", "layer2")
@@ -31,6 +34,7 @@ func (s *speaker) tell(svc *corev1.Service, before, now lb.Verdict) {
 }
 
 func (s *speaker) withdrawn(key lb.ServiceKey, before, now lb.Verdict) {
+	s.statuses.Withdrawn(key)
 	level.Info(s.logger).Log("msg", "service withdrawn", "service", key, "addresses", addresses(before), "protocol", "layer2", "reason", now.Reason, "why", now.Why)
 }
 

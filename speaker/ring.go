@@ -71,13 +71,18 @@ func (r ring) Start(ctx context.Context) error {
 }
 
 // speakers returns the nodes whose speaker can announce, or nil if that is not known.
-func (r ring) speakers() []lb.NodeName {
+// Whether this node can is known here before gossip says so.
+func (r ring) speakers(self lb.NodeName, usable bool) []lb.NodeName {
 	if r.members == nil {
 		return nil
 	}
 	out := []lb.NodeName{}
 	for _, m := range r.members.Alive() {
-		if m.Usable {
+		can := m.Usable
+		if m.Name == string(self) {
+			can = usable
+		}
+		if can {
 			out = append(out, lb.NodeName(m.Name))
 		}
 	}

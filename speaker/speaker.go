@@ -33,6 +33,7 @@ type speaker struct {
 	client    client.Client
 	events    *kube.Events
 	state     *kube.ConfigurationState
+	statuses  *kube.ServiceL2Statuses
 	metrics   *metrics.Client
 	options   options
 	links     *link.Watcher
@@ -48,9 +49,9 @@ type speaker struct {
 	published atomic.Pointer[[]metrics.Announced]
 }
 
-func newSpeaker(l logger, c client.Client, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, o options, links *link.Watcher, r ring, a *layer2.Announcer) *speaker {
+func newSpeaker(l logger, c client.Client, events *kube.Events, state *kube.ConfigurationState, statuses *kube.ServiceL2Statuses, m *metrics.Client, o options, links *link.Watcher, r ring, a *layer2.Announcer) *speaker {
 	return &speaker{
-		logger: l, client: c, events: events, state: state, metrics: m, options: o,
+		logger: l, client: c, events: events, state: state, statuses: statuses, metrics: m, options: o,
 		links: links, ring: r, announcer: a,
 		inbox:    newInbox(),
 		verdicts: map[lb.ServiceKey]lb.Verdict{},
@@ -145,7 +146,7 @@ func (s *speaker) round(ctx context.Context) error {
 // are not.
 func (s *speaker) lookAround(ctx context.Context) (map[lb.ServiceKey]*corev1.Service, error) {
 	links := s.links.Links()
-	s.ring.setUsable(slices.ContainsFunc(links, func(l lb.Link) bool { return l.ARP || l.NDP }))
+	s.ring.setUsable(anyUsable(links))
 	if !s.ring.ready() {
 		return nil, nil
 	}
@@ -199,11 +200,15 @@ func (s *speaker) look(ctx context.Context, links []lb.Link) error {
 		Node:               s.options.node,
 		Config:             cfg,
 		Nodes:              objects.Nodes,
-		Speakers:           s.ring.speakers(),
+		Speakers:           s.ring.speakers(s.options.node, anyUsable(links)),
 		Links:              links,
 		IgnoreExcludeLabel: s.options.ignoreExcludeLabel,
 	})
 	return nil
+}
+
+func anyUsable(links []lb.Link) bool {
+	return slices.ContainsFunc(links, func(l lb.Link) bool { return l.ARP || l.NDP })
 }
 
 // report logs the problems of the configuration, each once while it lasts. The
@@ -268,4 +273,5 @@ func (s *speaker) apply() {
 	}
 	s.announcer.Set(s.links.Links(), announcements)
 	s.published.Store(&published)
+	s.statuses.Decided()
 }

@@ -10,12 +10,10 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -81,23 +79,7 @@ func NewConfigurationState(l log.Logger, mgr ctrl.Manager, namespace string, r R
 
 // Watch has the object made again when somebody deletes or changes it.
 func (s *ConfigurationState) Watch(ctx context.Context, mgr ctrl.Manager) error {
-	informer, err := mgr.GetCache().GetInformer(ctx, &v1beta1.ConfigurationState{})
-	if err != nil {
-		return err
-	}
-	look := func(o any) {
-		if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-			o = gone.Obj
-		}
-		if o.(client.Object).GetName() == s.Name {
-			s.lookAgain()
-		}
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(_, now any) { look(now) },
-		DeleteFunc: look,
-	})
-	return err
+	return onEvery(ctx, mgr, &v1beta1.ConfigurationState{}, func(client.Object) { s.lookAgain() })
 }
 
 // Report notes the problems that the configuration has now. It does not block.
@@ -162,11 +144,11 @@ func (s *ConfigurationState) applyObject(ctx context.Context) error {
 	}
 	owners := []metav1.OwnerReference{}
 	if s.Pod != "" {
-		var pod corev1.Pod
-		if err := s.reader.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: s.Pod}, &pod); err != nil {
-			return fmt.Errorf("read own pod: %w", err)
+		owner, err := podOwner(ctx, s.reader, s.namespace, s.Pod)
+		if err != nil {
+			return err
 		}
-		owners = append(owners, metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID})
+		owners = append(owners, owner)
 	}
 	metadata := map[string]any{"namespace": s.namespace, "name": s.Name, "labels": labels, "ownerReferences": owners}
 	return s.apply(map[string]any{"metadata": metadata}, func(obj client.Object, p client.Patch) error {

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -31,7 +32,7 @@ func Scheme() (*runtime.Scheme, error) {
 }
 
 // CacheOptions keep a process's cache small: of our namespace alone for our own kinds,
-// of the ConfigurationStates its own alone, and nobody's managedFields.
+// of status objects those that the process itself writes, and nobody's managedFields.
 func CacheOptions(namespace string, r Reporter) cache.Options {
 	ours := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
 	own := cache.ByObject{
@@ -45,6 +46,10 @@ func CacheOptions(namespace string, r Reporter) cache.Options {
 			&v1beta1.IPAddressPool{}:      ours,
 			&v1beta1.L2Advertisement{}:    ours,
 			&v1beta1.ConfigurationState{}: own,
+			&v1beta1.ServiceL2Status{}: {
+				Namespaces: map[string]cache.Config{namespace: {}},
+				Label:      labels.SelectorFromSet(labels.Set{labelNode: r.Node}),
+			},
 		},
 	}
 }

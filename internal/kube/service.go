@@ -100,17 +100,19 @@ func request(svc *corev1.Service) lb.Request {
 	pool, _ := annotation(svc, annotationPool, &r)
 	r.Pool = lb.PoolName(strings.TrimSpace(pool))
 	r.SharingKey, r.HasSharingKey = annotation(svc, annotationSharingKey, &r)
-	addresses, ok := annotation(svc, annotationAddresses, &r)
+	addresses, _ := annotation(svc, annotationAddresses, &r)
+	// A template that was given no address leaves the annotation empty.
+	annotated := strings.TrimSpace(addresses) != ""
 	slices.Sort(r.Deprecated)
 
 	field := prefix + annotationAddresses
 	switch {
-	case ok && svc.Spec.LoadBalancerIP != "":
+	case annotated && svc.Spec.LoadBalancerIP != "":
 		r.Invalid = fmt.Sprintf("annotation %s and spec.loadBalancerIP are both set: set one of them", field)
 		return r
-	case !ok && svc.Spec.LoadBalancerIP == "":
+	case !annotated && svc.Spec.LoadBalancerIP == "":
 		return r
-	case !ok:
+	case !annotated:
 		field, addresses = "spec.loadBalancerIP", svc.Spec.LoadBalancerIP
 	}
 	asked, err := ParseAddresses(addresses)
