@@ -44,8 +44,12 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--log-level: %w", err)
 	}
 	level.Info(logger).Log("msg", "controller starting", "version", version.String())
-	if err := process.CheckBGPType(logger); err != nil {
+	bgpType, err := process.BGPType()
+	if err != nil {
 		return err
+	}
+	if bgpType != "" {
+		process.NoteIdle(logger, []string{"METALLB_BGP_TYPE"})
 	}
 
 	scheme, err := kube.Scheme()

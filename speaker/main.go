@@ -20,6 +20,7 @@ import (
 	"github.com/herald-lb/herald/internal/link"
 	"github.com/herald-lb/herald/internal/logging"
 	herald "github.com/herald-lb/herald/internal/metrics"
+	"github.com/herald-lb/herald/internal/process"
 	"github.com/herald-lb/herald/internal/version"
 )
 
@@ -46,9 +47,11 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--log-level: %w", err)
 	}
 	level.Info(logger).Log("msg", "speaker starting", "version", version.String(), "node", o.node)
-	if err := o.note(logger); err != nil {
+	idle, err := o.idle()
+	if err != nil {
 		return err
 	}
+	process.NoteIdle(logger, idle)
 
 	scheme, err := kube.Scheme()
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/link"
@@ -106,20 +105,30 @@ func (o *options) check() error {
 	return nil
 }
 
-// note says which of the given settings have no effect.
-func (o *options) note(l logger) error {
-	for name, given := range map[string]bool{
-		"--frrk8s-namespace":          o.frr.namespace != "",
-		"--frrk8s-secret-passthrough": o.frr.secretPassthrough,
-		"FRR_LOGGING_LEVEL":           os.Getenv("FRR_LOGGING_LEVEL") != "",
-		"FRR_CONFIG_FILE":             os.Getenv("FRR_CONFIG_FILE") != "",
-		"FRR_RELOADER_PID_FILE":       os.Getenv("FRR_RELOADER_PID_FILE") != "",
+// idle lists the given settings that have no effect.
+func (o *options) idle() ([]string, error) {
+	bgpType, err := process.BGPType()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range []struct {
+		name  string
+		given bool
+	}{
+		{"METALLB_BGP_TYPE", bgpType != ""},
+		{"METALLB_BGP_DEBOUNCE_TIMEOUT", os.Getenv("METALLB_BGP_DEBOUNCE_TIMEOUT") != ""},
+		{"FRR_LOGGING_LEVEL", os.Getenv("FRR_LOGGING_LEVEL") != ""},
+		{"FRR_CONFIG_FILE", os.Getenv("FRR_CONFIG_FILE") != ""},
+		{"FRR_RELOADER_PID_FILE", os.Getenv("FRR_RELOADER_PID_FILE") != ""},
+		{"--frrk8s-namespace", o.frr.namespace != ""},
+		{"--frrk8s-secret-passthrough", o.frr.secretPassthrough},
 	} {
-		if given {
-			level.Info(l).Log("msg", "setting has no effect: there is no FRR to configure", "setting", name)
+		if s.given {
+			out = append(out, s.name)
 		}
 	}
-	return process.CheckBGPType(l)
+	return out, nil
 }
 
 func intEnv(name string, otherwise int) (int, error) {

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -18,7 +19,7 @@ import (
 type Events struct {
 	broadcaster record.EventBroadcaster
 	recorder    record.EventRecorder
-	sink        record.EventSink
+	recording   watch.Interface
 }
 
 // NewEvents returns Events whose source is the component, such as "metallb-speaker".
@@ -32,15 +33,15 @@ func NewEvents(cfg *rest.Config, scheme *runtime.Scheme, component, node string)
 	return &Events{
 		broadcaster: b,
 		recorder:    b.NewRecorder(scheme, corev1.EventSource{Component: component, Host: node}),
-		sink:        &typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")},
+		// From here on, since the broadcaster drops what it is told while nobody records.
+		recording: b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")}),
 	}, nil
 }
 
-// Start writes events to the API server until ctx ends.
+// Start goes on writing events to the API server until ctx ends.
 func (e *Events) Start(ctx context.Context) error {
-	watch := e.broadcaster.StartRecordingToSink(e.sink)
 	<-ctx.Done()
-	watch.Stop()
+	e.recording.Stop()
 	e.broadcaster.Shutdown()
 	return nil
 }

@@ -62,16 +62,23 @@ func (f *Flags) Complete() error {
 	return f.TLS.check()
 }
 
-// CheckBGPType checks the value of METALLB_BGP_TYPE, which chose between back-ends
-// that Herald does not need. Any of them is served by the same code.
-func CheckBGPType(l log.Logger) error {
+// BGPType returns the value of METALLB_BGP_TYPE, which chose between back-ends that
+// Herald does not need: any of them is served by the same code. It is empty where the
+// value asks for nothing else than that, and an unknown value is an error.
+func BGPType() (string, error) {
 	switch t := os.Getenv("METALLB_BGP_TYPE"); t {
 	case "", "native":
-		return nil
+		return "", nil
 	case "frr", "frr-k8s":
-		level.Info(l).Log("msg", "setting has no effect: there is one BGP back-end, in process", "METALLB_BGP_TYPE", t)
-		return nil
+		return t, nil
 	default:
-		return fmt.Errorf("METALLB_BGP_TYPE: unknown value %q: want native, frr or frr-k8s", t)
+		return "", fmt.Errorf("METALLB_BGP_TYPE: unknown value %q: want native, frr or frr-k8s", t)
+	}
+}
+
+// NoteIdle says in one line which of the given settings have no effect, if any.
+func NoteIdle(l log.Logger, settings []string) {
+	if len(settings) > 0 {
+		level.Info(l).Log("msg", "settings have no effect: BGP is spoken in process, without FRR", "settings", strings.Join(settings, " "))
 	}
 }

@@ -55,11 +55,24 @@ func TestBadFlagsAreNamed(t *testing.T) {
 	}
 }
 
-func TestAnUnknownBGPTypeIsRefused(t *testing.T) {
+func TestEveryBGPTypeIsServedAndAnUnknownOneRefused(t *testing.T) {
 	for value, ok := range map[string]bool{"": true, "native": true, "frr": true, "frr-k8s": true, "bird": false} {
 		t.Setenv("METALLB_BGP_TYPE", value)
-		if err := process.CheckBGPType(log.NewNopLogger()); (err == nil) != ok {
+		if _, err := process.BGPType(); (err == nil) != ok {
 			t.Errorf("METALLB_BGP_TYPE=%q: error %v", value, err)
 		}
+	}
+}
+
+func TestSettingsWithoutEffectAreNotedInOneLine(t *testing.T) {
+	var out strings.Builder
+	l := log.NewLogfmtLogger(&out)
+	process.NoteIdle(l, nil)
+	if out.Len() > 0 {
+		t.Errorf("nothing to note, but the log says %q", out.String())
+	}
+	process.NoteIdle(l, []string{"METALLB_BGP_TYPE", "--frrk8s-namespace"})
+	if lines := strings.Count(out.String(), "\n"); lines != 1 || !strings.Contains(out.String(), "METALLB_BGP_TYPE --frrk8s-namespace") {
+		t.Errorf("the log says %q", out.String())
 	}
 }
