@@ -121,6 +121,7 @@ func startThenHandOver(ctx context.Context, mgr ctrl.Manager, announcer *layer2.
 	answering, silence := context.WithCancel(context.WithoutCancel(ctx))
 	silent := make(chan error, 1)
 	go func() { silent <- announcer.Start(answering) }()
+	context.AfterFunc(ctx, announcer.Quiet)
 
 	err := mgr.Start(ctx)
 	if err == nil {

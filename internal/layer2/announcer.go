@@ -36,6 +36,7 @@ type Announcer struct {
 	links atomic.Pointer[[]lb.Link]
 	table atomic.Pointer[table]
 	ready atomic.Bool
+	quiet atomic.Bool // nothing is sent unasked any more
 	drops dropCounters
 
 	// The rest belongs to the goroutine of Start.
@@ -83,6 +84,10 @@ func (a *Announcer) Set(links []lb.Link, announcements []lb.Announcement) {
 // Ready reports whether the first Set was applied: the sockets of all usable
 // links are open, or the error is known and logged.
 func (a *Announcer) Ready() bool { return a.ready.Load() }
+
+// Quiet ends what is sent unasked, for good, while requests are still answered: a
+// speaker that hands over must not draw back those who have turned to the next owner.
+func (a *Announcer) Quiet() { a.quiet.Store(true) }
 
 // Start answers and announces until ctx ends, and returns when all sockets are
 // closed. It sends nothing for what it stops to announce: the new owner of an

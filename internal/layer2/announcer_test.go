@@ -410,3 +410,16 @@ func TestRoundsThatWereMissedAreNotMadeUpFor(t *testing.T) {
 		t.Errorf("next is due at %v, %v", due.Sub(late), ok)
 	}
 }
+
+func TestAQuietAnnouncerAnswersAndSaysNothingElse(t *testing.T) {
+	inWorld(t, time.Minute, func(t *testing.T, w *world) {
+		w.set([]lb.Link{device("eth0", 1)}, announcement(vip4.String()))
+		w.take(&w.sent)
+		w.Quiet()
+		time.Sleep(time.Hour)
+		expect(t, w.take(&w.sent))
+		w.conn("ARP eth0").frames <- requestFrame(t, broadcast, client4, vip4)
+		synctest.Wait()
+		expect(t, w.take(&w.sent), "1h0m0s ARP eth0: 192.0.2.100 is-at 02:00:00:00:00:01")
+	})
+}

@@ -24,6 +24,7 @@ type responder struct {
 	table   *atomic.Pointer[table]
 	drops   *dropCounters
 	refresh time.Duration
+	quiet   *atomic.Bool
 
 	look   chan struct{} // the table has changed
 	failed chan<- struct{}
@@ -48,6 +49,7 @@ func (a *Announcer) newResponder(id identity, conn Conn) *responder {
 		table:    &a.table,
 		drops:    &a.drops,
 		refresh:  a.refresh,
+		quiet:    &a.quiet,
 		look:     make(chan struct{}, 1),
 		failed:   a.wake,
 		done:     make(chan struct{}),
@@ -181,8 +183,9 @@ func (r *responder) sendRefresh() {
 	}
 }
 
+// send sends a frame that nobody asked for, unless none are to be sent any more.
 func (r *responder) send(e *entry, frame []byte) {
-	if r.write(frame) {
+	if !r.quiet.Load() && r.write(frame) {
 		e.gratuitous.Add(1)
 	}
 }
