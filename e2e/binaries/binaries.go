@@ -14,7 +14,7 @@ import (
 	"runtime"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/herald-lb/herald/e2e/filelock"
 )
 
 // Set is everything built: directories for PATH and for CNI, and the image archives that nodes start with.
@@ -66,7 +66,7 @@ func Ensure(ctx context.Context, say func(format string, args ...any)) (Set, err
 	if err != nil {
 		return Set{}, err
 	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	unlock, err := filelock.Lock(filepath.Join(cache, "lock"))
 	if err != nil {
 		return Set{}, err
 	}
@@ -224,18 +224,6 @@ func goCommand(ctx context.Context, dir string, env []string, args ...string) er
 		return fmt.Errorf("go %s: %w\n%s", args[0], err, output)
 	}
 	return nil
-}
-
-func lock(file string) (unlock func(), err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", file, err)
-	}
-	return func() { f.Close() }, nil
 }
 
 func exists(path string) bool {

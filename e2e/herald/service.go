@@ -51,12 +51,13 @@ type Watch struct {
 	ended    chan struct{}
 
 	mu       sync.Mutex // guards what is below
-	created  map[string]time.Time
+	created  []string
+	known    map[string]time.Time
 	assigned map[string]time.Time
 }
 
-// Assignment is one Service that was given its addresses. Took counts from the moment at which its creator was told that
-// it exists, to the one at which a watch told of its addresses.
+// Assignment is one Service that was given its addresses. Took counts from the moment at which it is known to exist, from
+// the answer to its creator or from a watch, whichever comes first, to the one at which the watch told of its addresses.
 type Assignment struct {
 	Service string
 	Took    time.Duration
@@ -71,7 +72,7 @@ func WatchAssignments(ctx context.Context, l *lab.Lab, namespace string) (*Watch
 	}
 	w := &Watch{
 		services: services, events: events, ended: make(chan struct{}),
-		created: map[string]time.Time{}, assigned: map[string]time.Time{},
+		known: map[string]time.Time{}, assigned: map[string]time.Time{},
 	}
 	go w.read()
 	return w, nil
@@ -80,7 +81,12 @@ func WatchAssignments(ctx context.Context, l *lab.Lab, namespace string) (*Watch
 func (w *Watch) read() {
 	defer close(w.ended)
 	for event := range w.events.ResultChan() {
-		if svc, ok := event.Object.(*corev1.Service); ok && len(svc.Status.LoadBalancer.Ingress) > 0 {
+		svc, ok := event.Object.(*corev1.Service)
+		if !ok {
+			continue
+		}
+		w.note(w.known, svc.Name)
+		if len(svc.Status.LoadBalancer.Ingress) > 0 {
 			w.note(w.assigned, svc.Name)
 		}
 	}
@@ -101,7 +107,10 @@ func (w *Watch) Create(ctx context.Context, svc *corev1.Service) error {
 	if _, err := w.services.Create(ctx, svc, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create Service %s: %w", svc.Name, err)
 	}
-	w.note(w.created, svc.Name)
+	w.note(w.known, svc.Name)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.created = append(w.created, svc.Name)
 	return nil
 }
 
@@ -117,9 +126,9 @@ func (w *Watch) Await(ctx context.Context) (all []Assignment, err error) {
 func (w *Watch) assignments() (all []Assignment, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name, created := range w.created {
+	for _, name := range w.created {
 		if assigned, ok := w.assigned[name]; ok {
-			all = append(all, Assignment{name, assigned.Sub(created)})
+			all = append(all, Assignment{name, assigned.Sub(w.known[name])})
 		}
 	}
 	if waiting := len(w.created) - len(all); waiting > 0 {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,14 +114,11 @@ func labGroups(lab string) ([]string, error) {
 	return dirs, nil
 }
 
-// controllersV2 are those that a kubelet insists on.
-const controllersV2 = "+cpu +cpuset +io +memory +pids"
-
 // delegated finds the nearest group at or above the caller's own that can hand controllers to a child: one that has
 // processes of its own cannot, unless it is the machine's root (cgroups(7), "no internal processes").
 func delegated(h hierarchy) (string, error) {
 	for dir := h.dir; ; dir = filepath.Dir(dir) {
-		err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(controllersV2), 0)
+		err := handDown(dir)
 		if err == nil {
 			return dir, nil
 		}
@@ -128,6 +126,27 @@ func delegated(h hierarchy) (string, error) {
 			return "", fmt.Errorf("hand controllers to the nodes' control groups: no group from %s up to %s can: %w", h.dir, h.top, err)
 		}
 	}
+}
+
+// kubeletControllers are those that a kubelet uses.
+var kubeletControllers = []string{"cpu", "cpuset", "io", "memory", "pids"}
+
+// handDown lets a group's children have its controllers (cgroup v2).
+func handDown(group string) error {
+	available, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return err
+	}
+	var plus []string
+	for _, c := range strings.Fields(string(available)) {
+		if slices.Contains(kubeletControllers, c) {
+			plus = append(plus, "+"+c)
+		}
+	}
+	if !slices.Contains(plus, "+memory") || !slices.Contains(plus, "+pids") {
+		return fmt.Errorf("group %s has the controllers %q, without memory and pids", group, available)
+	}
+	return os.WriteFile(filepath.Join(group, "cgroup.subtree_control"), []byte(strings.Join(plus, " ")), 0)
 }
 
 // makeNodeGroup makes a node's group in each of the lab's trees.
@@ -155,7 +174,7 @@ func prepareGroup(top, group string) error {
 // prepareV2 hands the controllers down to the node's group. The node hands them on to its pods itself, from where its
 // own processes are no longer in the way: in a leaf.
 func prepareV2(top, group string) error {
-	if err := os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte(controllersV2), 0); err != nil {
+	if err := handDown(top); err != nil {
 		return err
 	}
 	return os.MkdirAll(filepath.Join(group, leaf), 0o755)
@@ -185,7 +204,7 @@ func inheritCPUs(group string) error {
 // groupMembers lists the processes in a tree of control groups.
 func groupMembers(top string) []Process {
 	var found []Process
-	filepath.WalkDir(top, func(path string, _ fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(top, func(path string, _ fs.DirEntry, err error) error { // groups may vanish meanwhile
 		if err != nil || filepath.Base(path) != "cgroup.procs" {
 			return nil
 		}
@@ -204,7 +223,7 @@ func groupMembers(top string) []Process {
 // removeGroup removes a tree of control groups, deepest first. A group stays busy for a moment after its last process.
 func removeGroup(top string) error {
 	var dirs []string
-	filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error { // groups may vanish meanwhile
 		if err == nil && d.IsDir() {
 			dirs = append(dirs, path)
 		}

@@ -80,17 +80,41 @@ func TestANodesGroupOnV2HasALeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	subtree := filepath.Join(top, "cgroup.subtree_control")
-	if err := os.WriteFile(subtree, nil, 0o644); err != nil {
-		t.Fatal(err)
+	for file, content := range map[string]string{subtree: "", filepath.Join(top, "cgroup.controllers"): "cpu memory hugetlb pids\n"} {
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	groups, err := makeNodeGroup([]string{top}, "node1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := os.ReadFile(subtree); string(got) != controllersV2 {
-		t.Errorf("controllers handed down: got %q, want %q", got, controllersV2)
+	if got, _ := os.ReadFile(subtree); string(got) != "+cpu +memory +pids" {
+		t.Errorf("controllers handed down: got %q, want those of a kubelet that there are", got)
 	}
 	if _, err := os.Stat(filepath.Join(groups[0], leaf)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAGroupWithoutTheControllersIsNoPlaceForNodes(t *testing.T) {
+	top := t.TempDir()
+	inner := filepath.Join(top, "session")
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for dir, controllers := range map[string]string{inner: "cpu\n", top: "cpu memory pids\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.controllers"), []byte(controllers), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := delegated(hierarchy{dir: inner, top: top, unified: true}); err != nil || got != top {
+		t.Errorf("got %s, %v; want the group above", got, err)
+	}
+	if _, err := delegated(hierarchy{dir: inner, top: inner, unified: true}); err == nil {
+		t.Error("no group can, and no error")
 	}
 }

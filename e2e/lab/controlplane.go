@@ -67,7 +67,7 @@ func (l *Lab) issueCertificates(ca *authority) error {
 		return err
 	}
 	for _, node := range l.NodeNames() {
-		if err := ca.issue(string(node), string(nodeUser(node).name), nil, []string{string(node)}, AddressesOf(node)); err != nil {
+		if err := ca.issue(string(node), nodeUser(node).name, nil, []string{string(node)}, AddressesOf(node)); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 // Host is a machine of the lab: node1 to nodeN, or one of the four below.
 type Host string
 
+// The hosts that are no nodes.
 const (
 	Control Host = "control" // etcd and the control plane
 	Client  Host = "client"  // a neighbour on the LAN

@@ -22,7 +22,7 @@ func wireUp(ctx context.Context, lab string, nodes int) error {
 		return err
 	}
 	for _, host := range append(hosts(nodes), "lan") {
-		if err := setSysctls(ctx, namespace(lab, host), host); err != nil {
+		if err := setSysctls(namespace(lab, host), host); err != nil {
 			return err
 		}
 	}
@@ -117,7 +117,7 @@ func podRoutes(host Host, nodes int) (commands []string) {
 
 // setSysctls writes a namespace's own settings. Duplicate address detection would hold every new address back for a
 // second or more. The router spreads flows over next hops by ports as well.
-func setSysctls(ctx context.Context, ns string, host Host) error {
+func setSysctls(ns string, host Host) error {
 	settings := []string{"ipv6/conf/all/accept_dad=0", "ipv6/conf/default/accept_dad=0"}
 	if host == Router || host.IsNode() {
 		settings = append(settings, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv6/conf/default/forwarding=1")

@@ -27,7 +27,7 @@ mount -t tmpfs cgroup /sys/fs/cgroup
 controllers=$(cut -d: -f2 /proc/self/cgroup | grep . || true)
 if [ -z "$controllers" ]; then
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
-	echo +cpu +cpuset +io +memory +pids >/sys/fs/cgroup/cgroup.subtree_control
+	sed 's/[a-z]\+/+&/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control
 fi
 for c in $controllers; do
 	mkdir "/sys/fs/cgroup/${c#name=}"

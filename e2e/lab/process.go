@@ -53,7 +53,7 @@ func (p Process) Alive() bool {
 // Signal sends a signal to this very process: never to a later one that was given its PID.
 func (p Process) Signal(signal syscall.Signal) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: in the middle of its end
 		return nil
 	}
 	if err != nil {
@@ -101,7 +101,7 @@ func start(command *exec.Cmd, logFile string) (Process, error) {
 		return Process{}, fmt.Errorf("start %s: %w", command.Args[0], err)
 	}
 	process, err := identify(command.Process.Pid)
-	go command.Wait() // leave no zombie while this program lives
+	go func() { _ = command.Wait() }() // leave no zombie while this program lives
 	return process, err
 }
 

@@ -33,7 +33,9 @@ func TestASignalReachesTheProcessThatWasMeant(t *testing.T) {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	child.Wait()
+	if err := child.Wait(); err == nil {
+		t.Error("killed, and ended well")
+	}
 	if p.Alive() {
 		t.Error("a process that was killed is said to run")
 	}
@@ -66,7 +68,9 @@ func TestAZombieIsNotAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child.Process.Kill()
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.wait(30 * time.Second); err != nil {
 		t.Error(err)
 	}
@@ -78,7 +82,11 @@ func TestStartLeavesALog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Signal(syscall.SIGKILL)
+	t.Cleanup(func() {
+		if err := p.Signal(syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
 	for {
 		if log, _ := os.ReadFile(file); string(log) == "out\nerr\n" {
 			return
@@ -92,6 +100,6 @@ func sleeper(t *testing.T) *exec.Cmd {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { child.Process.Kill(); child.Wait() })
+	t.Cleanup(func() { _, _ = child.Process.Kill(), child.Wait() })
 	return child
 }

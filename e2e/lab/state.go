@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/herald-lb/herald/e2e/filelock"
 )
 
 // stateRoot has one directory per lab. A node's containerd keeps its layers below it, so it is on a real file system.
@@ -67,7 +67,7 @@ func (s store) save(st state) error {
 
 // change applies a function to the state on disk.
 func (s store) change(apply func(*state)) error {
-	unlock, err := lock(s.dir + ".lock")
+	unlock, err := filelock.Lock(s.dir + ".lock")
 	if err != nil {
 		return err
 	}
@@ -78,22 +78,6 @@ func (s store) change(apply func(*state)) error {
 	}
 	apply(&st)
 	return s.save(st)
-}
-
-// lock waits until no other program, and no other call of this one, holds the file's lock.
-func lock(file string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", file, err)
-	}
-	return func() { f.Close() }, nil
 }
 
 func bootID() string {

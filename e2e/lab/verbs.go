@@ -18,6 +18,9 @@ import (
 // Kill ends a node as a power cut does: its cable goes dark and its processes die in the same moment. The cable matters,
 // because the namespace's kernel would go on answering ARP and forwarding packets by itself.
 func (l *Lab) Kill(ctx context.Context, node Host) error {
+	if err := l.checkNode(node); err != nil {
+		return err
+	}
 	if err := l.Cable(ctx, node, false); err != nil {
 		return err
 	}
@@ -74,6 +77,9 @@ func (st state) runsPods(node Host) bool {
 
 // Revive switches a node on that was killed or powered off, plugs its cable in, and waits until it is Ready.
 func (l *Lab) Revive(ctx context.Context, node Host) error {
+	if err := l.checkNode(node); err != nil {
+		return err
+	}
 	if err := l.Cable(ctx, node, true); err != nil {
 		return err
 	}
@@ -96,8 +102,10 @@ func (l *Lab) Cable(ctx context.Context, host Host, in bool) error {
 	return ip(ctx, lanNamespace(l.Name), []string{fmt.Sprintf("link set %s %s", host, direction)})
 }
 
-// CableIn and CableOut are Cable in words.
-func (l *Lab) CableIn(ctx context.Context, host Host) error  { return l.Cable(ctx, host, true) }
+// CableIn plugs a host's cable in.
+func (l *Lab) CableIn(ctx context.Context, host Host) error { return l.Cable(ctx, host, true) }
+
+// CableOut pulls it.
 func (l *Lab) CableOut(ctx context.Context, host Host) error { return l.Cable(ctx, host, false) }
 
 func (l *Lab) checkNode(node Host) error {
@@ -109,9 +117,6 @@ func (l *Lab) checkNode(node Host) error {
 
 // stopNode kills the node's first process: the kernel then kills all others of its PID namespace.
 func (l *Lab) stopNode(node Host) error {
-	if err := l.checkNode(node); err != nil {
-		return err
-	}
 	st, err := l.store().load()
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func (c *container) supervise(ctx context.Context) {
 }
 
 func (c *container) runOnce(ctx context.Context) error {
-	command, err := c.start()
+	command, err := c.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,8 +106,6 @@ func (c *container) runOnce(ctx context.Context) error {
 	life, stop := context.WithCancel(ctx)
 	defer stop()
 	go c.watchReadiness(life)
-	go func() { <-life.Done(); command.Process.Signal(syscall.SIGTERM) }()
-	command.WaitDelay = c.grace()
 	err = command.Wait()
 	c.change(func() {
 		c.running, c.ready = false, false
@@ -124,8 +122,9 @@ func (c *container) grace() time.Duration {
 	return 30 * time.Second
 }
 
-// start starts the program in its pod's network, with its log where a person would look for it.
-func (c *container) start() (*exec.Cmd, error) {
+// start starts the program in its pod's network, with its log where a person would look for it. When the context ends,
+// the program is told to, and killed if it does not.
+func (c *container) start(ctx context.Context) (*exec.Cmd, error) {
 	args := append([]string{"unshare", "--mount", "sh", "-c", c.script, "sh"}, c.arguments()...)
 	if !c.runner.pod.Spec.HostNetwork {
 		args = append([]string{"ip", "netns", "exec", string(c.runner.pod.UID)}, args...)
@@ -136,7 +135,9 @@ func (c *container) start() (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer output.Close()
-	command := exec.Command(args[0], args[1:]...)
+	command := exec.CommandContext(ctx, args[0], args[1:]...)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = c.grace()
 	command.Stdout, command.Stderr = output, output
 	command.Env = append(os.Environ(), c.env...)
 	return command, command.Start()

@@ -12,10 +12,12 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 )
 
-func testRunner(objects ...*corev1.Secret) *runner {
+func testRunner(t *testing.T, objects ...*corev1.Secret) *runner {
 	client := fake.NewClientset()
 	for _, o := range objects {
-		client.Tracker().Add(o)
+		if err := client.Tracker().Add(o); err != nil {
+			t.Fatal(err)
+		}
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "speaker-1", UID: "u", Labels: map[string]string{"app": "metallb"}}}
 	r := newRunner(&Node{Name: "node1", Addresses: []string{"192.168.10.11", "fd00:10::b"}, Client: client}, pod)
@@ -37,7 +39,7 @@ func TestRepository(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	r := testRunner(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "s"}, Data: map[string][]byte{"k": []byte("v")}})
+	r := testRunner(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "s"}, Data: map[string][]byte{"k": []byte("v")}})
 	field := func(path string) *corev1.EnvVarSource {
 		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
 	}
@@ -72,7 +74,7 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestVolumesHoldWhatThePodAsksFor(t *testing.T) {
-	r := testRunner(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "certs"}, Data: map[string][]byte{"tls.crt": []byte("C"), "tls.key": []byte("K")}})
+	r := testRunner(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "certs"}, Data: map[string][]byte{"tls.crt": []byte("C"), "tls.key": []byte("K")}})
 	r.node.Dir = t.TempDir()
 	r.pod.Spec.Volumes = []corev1.Volume{
 		{Name: "certs", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "certs", Items: []corev1.KeyToPath{{Key: "tls.crt", Path: "public/cert"}}}}},
@@ -94,7 +96,7 @@ func TestVolumesHoldWhatThePodAsksFor(t *testing.T) {
 }
 
 func TestStatusFollowsTheContainers(t *testing.T) {
-	r := testRunner()
+	r := testRunner(t)
 	c := &container{runner: r, spec: &corev1.Container{Name: "speaker"}, running: true, ready: true}
 	r.containers = []*container{c}
 	status := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}}
@@ -155,12 +157,17 @@ func TestAddressesOfANetworkPlugin(t *testing.T) {
 
 func TestReadPrograms(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "list")
-	os.WriteFile(file, []byte("ghcr.io/a/b /bin/b\n"), 0o644)
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ghcr.io/a/b /bin/b\n")
 	got, err := ReadPrograms(file)
 	if want := map[string]string{"ghcr.io/a/b": "/bin/b"}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
-	os.WriteFile(file, []byte("only-an-image\n"), 0o644)
+	write("only-an-image\n")
 	if _, err := ReadPrograms(file); err == nil {
 		t.Error("a line without a program was accepted")
 	}

@@ -28,7 +28,9 @@ func (n *Node) addNetwork(ctx context.Context, pod string) ([]string, error) {
 	if output, err := exec.CommandContext(ctx, "ip", "netns", "exec", pod, "sh", "-c", settle).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("settle network namespace: %w: %s", err, output)
 	}
-	n.plugin(ctx, "DEL", pod) // of an attempt before this one
+	if _, err := n.plugin(ctx, "DEL", pod); err != nil { // of an attempt before this one
+		return nil, err
+	}
 	output, err := n.plugin(ctx, "ADD", pod)
 	if err != nil {
 		return nil, err
@@ -36,10 +38,10 @@ func (n *Node) addNetwork(ctx context.Context, pod string) ([]string, error) {
 	return addresses(output)
 }
 
-// removeNetwork undoes addNetwork as far as it got; what is left goes with the node.
-func (n *Node) removeNetwork(pod string) {
-	n.plugin(context.Background(), "DEL", pod)
-	exec.Command("ip", "netns", "delete", pod).Run()
+// removeNetwork undoes addNetwork, also when the node itself is ending.
+func (n *Node) removeNetwork(pod string) error {
+	_, err := n.plugin(context.Background(), "DEL", pod)
+	return errors.Join(err, exec.Command("ip", "netns", "delete", pod).Run())
 }
 
 // plugin calls the network plugin as a container runtime does (CNI specification 1.0.0, section 2).

@@ -2,6 +2,7 @@ package light
 
 import (
 	"context"
+	"errors"
 	"log"
 	"os"
 	"path/filepath"
@@ -112,11 +113,8 @@ func (r *runner) touch() {
 
 // takeDown releases what the pod had and, as its kubelet's last word, removes the object.
 func (r *runner) takeDown(ctx context.Context) {
-	if !r.pod.Spec.HostNetwork {
-		r.node.removeNetwork(string(r.pod.UID))
-	}
-	if err := os.RemoveAll(r.dir()); err != nil {
-		log.Printf("remove the files of pod %s/%s: %v", r.pod.Namespace, r.pod.Name, err)
+	if err := r.release(); err != nil {
+		log.Printf("release what pod %s/%s had: %v", r.pod.Namespace, r.pod.Name, err)
 	}
 	if ctx.Err() != nil {
 		return // the node ends, not the pod
@@ -128,6 +126,13 @@ func (r *runner) takeDown(ctx context.Context) {
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		log.Printf("remove pod %s/%s: %v", r.pod.Namespace, r.pod.Name, err)
 	}
+}
+
+func (r *runner) release() error {
+	if r.pod.Spec.HostNetwork {
+		return os.RemoveAll(r.dir())
+	}
+	return errors.Join(r.node.removeNetwork(string(r.pod.UID)), os.RemoveAll(r.dir()))
 }
 
 func (r *runner) writeStatus(ctx context.Context) error {

@@ -90,7 +90,9 @@ func (o Options) ask() (string, error) {
 		return "", nil
 	}
 	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "", err
+	}
 	return get(conn, o.Path, o.Address.String())
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/manifests"
-	"github.com/herald-lb/herald/e2e/probe"
 )
 
 type demo struct {
@@ -176,23 +175,23 @@ func question(address netip.Addr) string {
 
 func (d *demo) pullCable(ctx context.Context) error {
 	d.chapter("The cable of %s is pulled", d.owner)
-	if err := d.drainOwner(ctx); err != nil {
+	if err := d.movePods(ctx); err != nil {
 		return err
 	}
 	d.say("the client opens a new connection every 10 ms to each address")
-	probes := d.startProbes()
-	if err := d.probesSucceed(ctx, probes); err != nil {
+	clients, err := herald.StartClients(ctx, d.lab, d.addresses)
+	if err != nil {
 		return err
 	}
 	d.command("lab cable %s out", d.owner)
 	if err := d.lab.CableOut(ctx, d.owner); err != nil {
 		return err
 	}
-	cut := time.Now()
-	if err := d.awaitEndOfOutages(ctx, probes, cut); err != nil {
+	if err := clients.AwaitSteady(ctx, time.Now()); err != nil {
 		return err
 	}
-	for i, r := range d.stop(probes) {
+	for i, r := range clients.Stop() {
+		d.found("%s: %s", d.addresses[i], r)
 		d.measured("node cut off: outage over "+family(d.addresses[i]), "%s", milliseconds(r.Outage))
 	}
 	heir, err := herald.AwaitOwner(ctx, d.lab, d.addresses[0], herald.OtherThan(d.owner))
@@ -202,89 +201,34 @@ func (d *demo) pullCable(ctx context.Context) error {
 	return err
 }
 
-// drainOwner moves the pods away from the node that is about to be cut off: connections to them would fail until the
-// cluster notices, which takes it some 50 seconds, and the outage would not be Herald's. Herald ignores the cordon.
-func (d *demo) drainOwner(ctx context.Context) error {
+func (d *demo) movePods(ctx context.Context) error {
 	d.say("the pods move to the other nodes first, so that the outage is that of the announcement alone")
 	d.command("kubectl drain %s --pod-selector app=web", d.owner)
-	drain := d.lab.Kubectl(ctx, "drain", string(d.owner), "--pod-selector", "app=web")
-	if output, err := drain.CombinedOutput(); err != nil {
-		return fmt.Errorf("drain %s: %w: %s", d.owner, err, output)
+	if err := herald.Drain(ctx, d.lab, d.owner, "app=web"); err != nil {
+		return err
 	}
 	return d.lab.AwaitRollout(ctx, "default", "deployment/web")
 }
 
-func (d *demo) startProbes() (probes []*probe.Probe) {
-	for _, address := range d.addresses {
-		probes = append(probes, probe.Start(probe.Options{
-			Dial: d.lab.DialFrom(lab.Client), Address: netip.AddrPortFrom(address, 80),
-		}))
-	}
-	return probes
-}
-
-func (d *demo) probesSucceed(ctx context.Context, probes []*probe.Probe) error {
-	now := time.Now()
-	var all error
-	for _, p := range probes {
-		all = errors.Join(all, p.AwaitSuccess(ctx, now))
-	}
-	return all
-}
-
-// awaitEndOfOutages waits until connections are answered for a second on end.
-func (d *demo) awaitEndOfOutages(ctx context.Context, probes []*probe.Probe, since time.Time) error {
-	return herald.Await(ctx, "connections to be answered again", func(context.Context) error {
-		for _, p := range probes {
-			if report := probe.Summarize(p.Attempts()); !steadySince(p.Attempts(), since) {
-				return fmt.Errorf("%s", report)
-			}
-		}
-		return nil
-	})
-}
-
-func steadySince(attempts []probe.Attempt, since time.Time) bool {
-	lastFailure := since
-	for _, a := range attempts {
-		if a.Err != nil && a.Start.After(since) {
-			lastFailure = a.Start
-		}
-	}
-	return len(attempts) > 0 && attempts[len(attempts)-1].Start.Sub(lastFailure) > time.Second
-}
-
-// stop ends the probes and tells what each saw.
-func (d *demo) stop(probes []*probe.Probe) (reports []probe.Report) {
-	for i, p := range probes {
-		reports = append(reports, p.Stop())
-		d.found("%s: %s", d.addresses[i], reports[i])
-	}
-	return reports
-}
-
 func (d *demo) plugCableIn(ctx context.Context) error {
 	d.chapter("The cable is back")
-	probes := d.startProbes()
-	if err := d.probesSucceed(ctx, probes); err != nil {
+	clients, err := herald.StartClients(ctx, d.lab, d.addresses)
+	if err != nil {
 		return err
 	}
 	d.command("lab cable %s in; kubectl uncordon %s", d.owner, d.owner)
-	if err := d.lab.CableIn(ctx, d.owner); err != nil {
+	if err := errors.Join(d.lab.CableIn(ctx, d.owner), herald.Uncordon(ctx, d.lab, d.owner)); err != nil {
 		return err
-	}
-	back := time.Now()
-	if output, err := d.lab.Kubectl(ctx, "uncordon", string(d.owner)).CombinedOutput(); err != nil {
-		return fmt.Errorf("uncordon %s: %w: %s", d.owner, err, output)
 	}
 	if _, err := herald.AwaitOwner(ctx, d.lab, d.addresses[0], herald.Only(d.owner)); err != nil {
 		return err
 	}
-	d.say("%s announces again %.1f s later", d.owner, time.Since(back).Seconds())
-	if err := d.awaitEndOfOutages(ctx, probes, back); err != nil {
+	d.found("%s announces again", d.owner)
+	if err := clients.AwaitSteady(ctx, time.Now()); err != nil {
 		return err
 	}
-	for i, r := range d.stop(probes) {
+	for i, r := range clients.Stop() {
+		d.found("%s: %s", d.addresses[i], r)
 		d.measured("node back: failed connections over "+family(d.addresses[i]), "%d of %d", r.Failed, r.Attempts)
 	}
 	return nil
@@ -329,4 +273,10 @@ func family(address netip.Addr) string {
 	return "IPv6"
 }
 
-func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds()) }
+func milliseconds(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	if ms < 10 {
+		return fmt.Sprintf("%.1f ms", ms)
+	}
+	return fmt.Sprintf("%.0f ms", ms)
+}

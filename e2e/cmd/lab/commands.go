@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/herald-lb/herald/e2e/lab"
@@ -213,8 +214,10 @@ func in(ctx context.Context, i invocation) error {
 	return attach(command)
 }
 
-// attach runs a command with this program's input and outputs.
+// attach runs a command with this program's input and outputs. A terminal's Ctrl-C reaches the command itself, so that it
+// is told to end, but never killed for it: a shell would not be.
 func attach(command *exec.Cmd) error {
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return command.Run()
 }
@@ -225,7 +228,7 @@ func probeFrom(ctx context.Context, i invocation) error {
 	}
 	address, err := netip.ParseAddrPort(i.args[1])
 	if err != nil {
-		return err
+		return fmt.Errorf("probe %s: %w", i.args[1], err)
 	}
 	l, err := i.open(ctx)
 	if err != nil {

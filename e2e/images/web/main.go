@@ -63,8 +63,11 @@ func answerDatagrams(address, pod string) error {
 		if errors.Is(err, net.ErrClosed) {
 			return err
 		}
-		if err == nil {
-			conn.WriteTo([]byte(pod+"\n"), from)
+		if err != nil {
+			continue
+		}
+		if _, err := conn.WriteTo([]byte(pod+"\n"), from); err != nil {
+			log.Printf("answer %s: %v", from, err)
 		}
 	}
 }

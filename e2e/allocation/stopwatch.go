@@ -1,0 +1,109 @@
+package allocation
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Stopwatch takes the time from the creation of Services to the moment when a client's watch shows their addresses.
+type Stopwatch struct {
+	client kubernetes.Interface
+	watch  watch.Interface
+	ended  chan struct{}
+
+	mu    sync.Mutex // guards what is below
+	times map[string]*Times
+	seen  map[string]time.Time
+}
+
+// Times are the moments of one Service, as its creator saw them.
+type Times struct{ Called, Returned, Assigned time.Time }
+
+// NewStopwatch begins to watch a namespace.
+func NewStopwatch(ctx context.Context, w *World, namespace string) (*Stopwatch, error) {
+	// A connection of its own: what it shows does not queue behind what is created.
+	client, err := kubernetes.NewForConfig(Unthrottled(w.Lab))
+	if err != nil {
+		return nil, err
+	}
+	// From what is there now, which comes first if no version is named.
+	services, err := client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("list Services: %w", err)
+	}
+	events, err := client.CoreV1().Services(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: services.ResourceVersion})
+	if err != nil {
+		return nil, fmt.Errorf("watch Services: %w", err)
+	}
+	s := &Stopwatch{client: w.Client, watch: events, ended: make(chan struct{}), times: map[string]*Times{}, seen: map[string]time.Time{}}
+	go s.read()
+	return s, nil
+}
+
+func (s *Stopwatch) read() {
+	defer close(s.ended)
+	for event := range s.watch.ResultChan() {
+		if svc, ok := event.Object.(*corev1.Service); ok && len(svc.Status.LoadBalancer.Ingress) > 0 {
+			s.note(svc.Name)
+		}
+	}
+}
+
+// note keeps the first moment.
+func (s *Stopwatch) note(name string) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.seen[name]; !known {
+		s.seen[name] = now
+	}
+}
+
+// Create creates a Service. It is safe for concurrent use.
+func (s *Stopwatch) Create(ctx context.Context, svc *corev1.Service) error {
+	times := &Times{Called: time.Now()}
+	if _, err := s.client.CoreV1().Services(svc.Namespace).Create(ctx, svc, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create Service %s: %w", svc.Name, err)
+	}
+	times.Returned = time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.times[svc.Name] = times
+	return nil
+}
+
+// Stop waits until all that were created have addresses, and returns their times.
+func (s *Stopwatch) Stop(ctx context.Context) ([]Times, error) {
+	defer func() { s.watch.Stop(); <-s.ended }()
+	for {
+		all, missing := s.result()
+		if missing == 0 {
+			return all, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for addresses: %d of %d Services have none: %w", missing, missing+len(all), ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Stopwatch) result() (all []Times, missing int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, t := range s.times {
+		if seen, ok := s.seen[name]; ok {
+			all = append(all, Times{t.Called, t.Returned, seen})
+		} else {
+			missing++
+		}
+	}
+	return all, missing
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/herald-lb/herald/e2e/allocation"
+)
+
+// namespace holds the Services that are measured.
+const namespace = "default"
+
+// clients is how many create Services at a time, where it is to be many.
+const clients = 8
+
+const pool = `
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: bench, namespace: metallb-system}
+spec: {addresses: [10.200.0.0/16]}
+`
+
+// experiment is one thing to find out. It adds its figures to the report.
+type experiment struct {
+	name, title string
+	run         func(context.Context, *bench, *allocation.Controller, *report) error
+}
+
+func names() string {
+	var all []string
+	for _, e := range experiments {
+		all = append(all, e.name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// bench runs experiments, each with a controller that has just been started, in a world without Services.
+type bench struct {
+	world      *allocation.World
+	binary     string
+	kubeconfig string
+	args       []string
+	out        io.Writer
+}
+
+func (b *bench) prepare(ctx context.Context) error {
+	if err := b.world.Kubeconfig(ctx, b.kubeconfig, ""); err != nil {
+		return err
+	}
+	return b.world.Lab.Apply(ctx, pool)
+}
+
+func (b *bench) measure(ctx context.Context, e experiment, runs int) error {
+	r := &report{title: e.title}
+	for i := range runs {
+		if err := b.once(ctx, e, r); err != nil {
+			return err
+		}
+		fmt.Fprintf(b.out, "        … %s: run %d of %d\n", e.name, i+1, runs)
+	}
+	return r.write(b.out)
+}
+
+func (b *bench) once(ctx context.Context, e experiment, r *report) error {
+	c, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Stop()
+	if err := e.run(ctx, b, c, r); err != nil {
+		return err
+	}
+	return b.removeServices(ctx)
+}
+
+func (b *bench) start(ctx context.Context) (*allocation.Controller, error) {
+	c, err := b.world.Run(ctx, allocation.Start{Binary: b.binary, Kubeconfig: b.kubeconfig, Args: b.args})
+	if err != nil {
+		return nil, err
+	}
+	return c, c.AwaitReady(ctx)
+}
+
+// service is what is created by the thousand. It asks for no node ports, of which there are but 2,768.
+func service(number int) *corev1.Service {
+	without := false
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("s-%d", number), Labels: map[string]string{"app": "bench"}},
+		Spec: corev1.ServiceSpec{
+			Type:                          corev1.ServiceTypeLoadBalancer,
+			Selector:                      map[string]string{"app": fmt.Sprintf("s-%d", number)},
+			Ports:                         []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080)}},
+			AllocateLoadBalancerNodePorts: &without,
+		},
+	}
+}
+
+// create creates Services by several clients at a time, and returns how long each took.
+func (b *bench) create(ctx context.Context, count int) ([]allocation.Times, error) {
+	watch, err := allocation.NewStopwatch(ctx, b.world, namespace)
+	if err != nil {
+		return nil, err
+	}
+	err = inParallel(count, func(i int) error { return watch.Create(ctx, service(i)) })
+	if err != nil {
+		return nil, err
+	}
+	return watch.Stop(ctx)
+}
+
+func (b *bench) removeServices(ctx context.Context) error {
+	services := b.world.Client.CoreV1().Services(namespace)
+	list, err := services.List(ctx, metav1.ListOptions{LabelSelector: "app=bench"})
+	if err != nil {
+		return err
+	}
+	return inParallel(len(list.Items), func(i int) error {
+		return services.Delete(ctx, list.Items[i].Name, metav1.DeleteOptions{})
+	})
+}
+
+// inParallel hands the numbers below count to as many workers as there are clients, and returns the first error.
+func inParallel(count int, do func(int) error) error {
+	numbers := make(chan int)
+	errs := make(chan error, clients)
+	for range clients {
+		go func() {
+			var first error
+			for i := range numbers {
+				if first == nil {
+					first = do(i)
+				}
+			}
+			errs <- first
+		}()
+	}
+	for i := range count {
+		numbers <- i
+	}
+	close(numbers)
+	var first error
+	for range clients {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return first
+}

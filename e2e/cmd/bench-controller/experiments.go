@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/herald-lb/herald/e2e/allocation"
+)
+
+var experiments = []experiment{
+	{"pace", "100 Services, 10 a second: to the address in status", pace},
+	{"burst", "3,000 Services by 8 clients: to the address in status", burst},
+	{"scale", "5,000 Services by 8 clients", scale},
+}
+
+// pace creates Services one at a time, evenly.
+func pace(ctx context.Context, b *bench, _ *allocation.Controller, r *report) error {
+	watch, err := allocation.NewStopwatch(ctx, b.world, namespace)
+	if err != nil {
+		return err
+	}
+	clock := time.NewTicker(time.Second / 10)
+	defer clock.Stop()
+	for i := range 100 {
+		<-clock.C
+		if err := watch.Create(ctx, service(i)); err != nil {
+			return err
+		}
+	}
+	all, err := watch.Stop(ctx)
+	if err != nil {
+		return err
+	}
+	r.latencies(all, "≤ 4 ms", "≤ 10 ms")
+	return nil
+}
+
+func burst(ctx context.Context, b *bench, _ *allocation.Controller, r *report) error {
+	begin := time.Now()
+	all, err := b.create(ctx, 3000)
+	if err != nil {
+		return err
+	}
+	r.latencies(all, "≤ 50 ms", "≤ 500 ms")
+	r.add("all of them", "", seconds, time.Since(begin).Seconds())
+	return nil
+}
+
+// scale looks at what thousands of Services cost: to get there, at rest, and over a restart.
+func scale(ctx context.Context, b *bench, c *allocation.Controller, r *report) error {
+	if _, err := b.create(ctx, 5000); err != nil {
+		return err
+	}
+	if err := settle(ctx, c); err != nil {
+		return err
+	}
+	if err := cost(ctx, c, r); err != nil {
+		return err
+	}
+	if err := idle(ctx, b, c, r); err != nil {
+		return err
+	}
+	return restart(ctx, b, c, r)
+}
+
+// settle waits until the controller has not written for three seconds.
+func settle(ctx context.Context, c *allocation.Controller) error {
+	last, since := -1, time.Now()
+	for time.Since(since) < 3*time.Second {
+		requests, err := c.Requests(ctx)
+		if err != nil {
+			return err
+		}
+		if now := requests.Writes(); now != last {
+			last, since = now, time.Now()
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return nil
+}
+
+func cost(ctx context.Context, c *allocation.Controller, r *report) error {
+	cpu, err := c.CPU()
+	if err != nil {
+		return err
+	}
+	memory, err := c.Memory()
+	if err != nil {
+		return err
+	}
+	requests, err := c.Requests(ctx)
+	if err != nil {
+		return err
+	}
+	r.add("processor time to get there", "≤ 5 s", seconds, cpu.Seconds())
+	r.add("resident memory there", "≤ 60 MB", mebibytes, float64(memory)/(1<<20))
+	r.add("requests: PATCH (statuses)", "5,000", count, float64(requests["PATCH"]))
+	r.add("requests: POST (events, nearly all)", "", count, float64(requests["POST"]))
+	r.add("requests: PUT (pool status)", "", count, float64(requests["PUT"]))
+	return nil
+}
+
+// idle counts what a controller asks that has nothing to do.
+func idle(ctx context.Context, b *bench, c *allocation.Controller, r *report) error {
+	before, err := c.Requests(ctx)
+	if err != nil {
+		return err
+	}
+	told, err := b.events(ctx)
+	if err != nil {
+		return err
+	}
+	spent, err := c.CPU()
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Minute)
+	after, err := c.Requests(ctx)
+	if err != nil {
+		return err
+	}
+	toldNow, err := b.events(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := c.CPU()
+	if err != nil {
+		return err
+	}
+	memory, err := c.Memory()
+	r.add("idle for 60 s: writes and events", "0", count, float64(after.Since(before).Writes()+toldNow-told))
+	r.add("idle for 60 s: processor time", "", seconds, (now - spent).Seconds())
+	r.add("idle for 60 s: resident memory then", "", mebibytes, float64(memory)/(1<<20))
+	return err
+}
+
+// restart kills the controller, and starts it again over what it left.
+func restart(ctx context.Context, b *bench, c *allocation.Controller, r *report) error {
+	before, err := b.versions(ctx)
+	if err != nil {
+		return err
+	}
+	told, err := b.events(ctx)
+	if err != nil {
+		return err
+	}
+	c.Kill()
+	begin := time.Now()
+	again, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer again.Stop()
+	r.duration("restart: to ready", "≤ 2 s", time.Since(begin))
+	if err := settle(ctx, again); err != nil {
+		return err
+	}
+	after, err := b.versions(ctx)
+	if err != nil {
+		return err
+	}
+	requests, err := again.Requests(ctx)
+	if err != nil {
+		return err
+	}
+	toldNow, err := b.events(ctx)
+	if err != nil {
+		return err
+	}
+	cpu, err := again.CPU()
+	if err != nil {
+		return err
+	}
+	memory, err := again.Memory()
+	r.add("restart: Services changed", "0", count, float64(changes(before, after)))
+	r.add("restart: writes and events", "0", count, float64(requests.Writes()+toldNow-told))
+	r.add("restart: processor time", "", seconds, cpu.Seconds())
+	r.add("restart: resident memory then", "", mebibytes, float64(memory)/(1<<20))
+	return err
+}
+
+// versions are the resource versions of all Services: they change with every write.
+func (b *bench) versions(ctx context.Context) (map[string]string, error) {
+	list, err := b.world.Client.CoreV1().Services(corev1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list Services: %w", err)
+	}
+	versions := map[string]string{}
+	for _, svc := range list.Items {
+		versions[svc.Namespace+"/"+svc.Name] = svc.ResourceVersion
+	}
+	return versions, nil
+}
+
+// events counts what the controller has told users.
+func (b *bench) events(ctx context.Context) (int, error) {
+	list, err := b.world.Client.CoreV1().Events(corev1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "source=metallb-controller"})
+	if err != nil {
+		return 0, fmt.Errorf("list Events: %w", err)
+	}
+	told := 0
+	for _, e := range list.Items {
+		told += int(e.Count)
+	}
+	return told, nil
+}
+
+func changes(before, after map[string]string) int {
+	changed := 0
+	for name := range maps.Keys(before) {
+		if before[name] != after[name] {
+			changed++
+		}
+	}
+	return changed
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/herald-lb/herald/e2e/herald"
+)
+
+// idle is how long Herald is left alone to see what it does then.
+const idle = 30 * time.Second
+
+// usage measures all of Herald's processes.
+func (b *bench) usage(ctx context.Context) error {
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
+	var pods []corev1.Pod
+	for _, component := range []string{"controller", "speaker"} {
+		found, err := herald.Pods(ctx, b.cluster, component)
+		if err != nil {
+			return err
+		}
+		pods = append(pods, found...)
+	}
+	before, err := b.consumed(ctx, pods)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(idle):
+	}
+	after, err := b.consumed(ctx, pods)
+	if err != nil {
+		return err
+	}
+	for i, p := range pods {
+		rest := float64(after[i].cpu-before[i].cpu) / float64(idle)
+		b.usages.Add(
+			fmt.Sprintf("%s on %s", p.Labels["component"], p.Spec.NodeName),
+			fmt.Sprintf("%d MB", after[i].memory>>20), fmt.Sprintf("%.1f s", before[i].cpu.Seconds()), fmt.Sprintf("%.1f %%", 100*rest))
+	}
+	return nil
+}
+
+// consumption is what a process has taken: CPU since its start, and memory now.
+type consumption struct {
+	cpu    time.Duration
+	memory int
+}
+
+func (b *bench) consumed(ctx context.Context, pods []corev1.Pod) (all []consumption, err error) {
+	for _, p := range pods {
+		stat, err := herald.ProcessFile(ctx, b.cluster, &p, "stat")
+		if err != nil {
+			return nil, err
+		}
+		c, err := parseStat(stat)
+		if err != nil {
+			return nil, fmt.Errorf("parse the process status of pod %s: %w", p.Name, err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// The units of /proc/PID/stat on Linux with pages of the usual size: proc(5), sysconf(3).
+const (
+	tick = 10 * time.Millisecond
+	page = 4096
+)
+
+// parseStat reads utime, stime and rss: fields 14, 15 and 24 of proc(5). The program's name, field 2, stands in
+// parentheses.
+func parseStat(stat string) (consumption, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 22 {
+		return consumption{}, fmt.Errorf("%q has too few fields", stat)
+	}
+	var numbers []int
+	for _, i := range []int{14, 15, 24} {
+		n, err := strconv.Atoi(fields[i-3])
+		if err != nil {
+			return consumption{}, err
+		}
+		numbers = append(numbers, n)
+	}
+	return consumption{cpu: time.Duration(numbers[0]+numbers[1]) * tick, memory: numbers[2] * page}, nil
+}
