@@ -119,7 +119,8 @@ func TestProblemsOfPools(t *testing.T) {
 		want  []lb.Problem
 	}{
 		"a pool without addresses": {
-			[]v1beta1.IPAddressPool{pool("blue")}, nil,
+			[]v1beta1.IPAddressPool{pool("blue")},
+			nil,
 			[]lb.Problem{problem("IPAddressPool blue", "spec.addresses", `pool "blue" has no prefixes defined`)},
 		},
 		"each bad range is named, and the good ones beside it do not count": {
@@ -131,7 +132,8 @@ func TestProblemsOfPools(t *testing.T) {
 			},
 		},
 		"ranges that overlap within a pool": {
-			[]v1beta1.IPAddressPool{pool("blue", "192.0.2.0/24", "192.0.2.255-192.0.3.5")}, nil,
+			[]v1beta1.IPAddressPool{pool("blue", "192.0.2.0/24", "192.0.2.255-192.0.3.5")},
+			nil,
 			[]lb.Problem{problem("IPAddressPool blue", "spec.addresses[1]", `CIDR "192.0.2.255-192.0.3.5" in pool "blue" overlaps with already defined CIDR "192.0.2.0/24" in pool "blue"`)},
 		},
 		"of two pools that overlap the older holds": {
@@ -150,19 +152,23 @@ func TestProblemsOfPools(t *testing.T) {
 			[]lb.Problem{problem("IPAddressPool blue", "spec.addresses[1]", `invalid CIDR "nonsense"`)},
 		},
 		"a namespace named twice": {
-			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{Namespaces: []string{"a", "b", "a"}}))}, nil,
+			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{Namespaces: []string{"a", "b", "a"}}))},
+			nil,
 			[]lb.Problem{problem("IPAddressPool blue", allocation+".namespaces[2]", `duplicate definition of "a"`)},
 		},
 		"a namespace selector given twice": {
-			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{NamespaceSelectors: selecting("a=b,c=d", "c=d,a=b")}))}, nil,
+			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{NamespaceSelectors: selecting("a=b,c=d", "c=d,a=b")}))},
+			nil,
 			[]lb.Problem{problem("IPAddressPool blue", allocation+".namespaceSelectors[1]", `duplicate definition of selector "a=b,c=d"`)},
 		},
 		"a service selector given twice": {
-			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{ServiceSelectors: selecting("a=b", "a=b")}))}, nil,
+			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{ServiceSelectors: selecting("a=b", "a=b")}))},
+			nil,
 			[]lb.Problem{problem("IPAddressPool blue", allocation+".serviceSelectors[1]", `duplicate definition of selector "a=b"`)},
 		},
 		"selectors that cannot be compiled are each named once": {
-			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{ServiceSelectors: append(nonsense(), nonsense()...)}))}, nil,
+			[]v1beta1.IPAddressPool{with(pool("blue", "192.0.2.0/24"), pinned(v1beta1.ServiceAllocation{ServiceSelectors: append(nonsense(), nonsense()...)}))},
+			nil,
 			[]lb.Problem{
 				problem("IPAddressPool blue", allocation+".serviceSelectors[0]", `invalid label selector: "Resembles" is not a valid label selector operator`),
 				problem("IPAddressPool blue", allocation+".serviceSelectors[1]", `invalid label selector: "Resembles" is not a valid label selector operator`),

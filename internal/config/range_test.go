@@ -52,10 +52,14 @@ func TestBadRangesAreRefusedInWords(t *testing.T) {
 		"a range without an end":        {"198.51.100.1-", `invalid IP range "198.51.100.1-": invalid end IP ""`},
 		"a range with two dashes":       {"198.51.100.1-198.51.100.2-198.51.100.3", `invalid IP range "198.51.100.1-198.51.100.2-198.51.100.3": invalid end IP "198.51.100.2-198.51.100.3"`},
 		"a range of networks":           {"198.51.100.0/24-198.51.101.0/24", `invalid IP range "198.51.100.0/24-198.51.101.0/24": invalid start IP "198.51.100.0/24"`},
-		"a range that ends before it starts": {"198.51.100.9-198.51.100.1",
-			`invalid IP range "198.51.100.9-198.51.100.1": start IP 198.51.100.9 is after end IP 198.51.100.1`},
-		"a range from one family into the other": {"198.51.100.1-2001:db8::1",
-			`invalid IP range "198.51.100.1-2001:db8::1": start and end are of different families`},
+		"a range that ends before it starts": {
+			"198.51.100.9-198.51.100.1",
+			`invalid IP range "198.51.100.9-198.51.100.1": start IP 198.51.100.9 is after end IP 198.51.100.1`,
+		},
+		"a range from one family into the other": {
+			"198.51.100.1-2001:db8::1",
+			`invalid IP range "198.51.100.1-2001:db8::1": start and end are of different families`,
+		},
 		"a range with a zone": {"fe80::1%eth0-fe80::9%eth0", `invalid IP range "fe80::1%eth0-fe80::9%eth0": invalid start IP "fe80::1%eth0"`},
 	} {
 		t.Run(name, func(t *testing.T) {

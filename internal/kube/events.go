@@ -22,6 +22,10 @@ type Events struct {
 	recording   watch.Interface
 }
 
+// correlated is for how many objects client-go looks for repetitions. There are few, as
+// nothing is told twice, and each of the 4,096 that it would remember takes 2 KiB.
+const correlated = 256
+
 // NewEvents returns Events whose source is the component, such as "metallb-speaker".
 // They are core/v1 Events, which existing roles allow to be written.
 func NewEvents(cfg *rest.Config, scheme *runtime.Scheme, component, node string) (*Events, error) {
@@ -29,7 +33,7 @@ func NewEvents(cfg *rest.Config, scheme *runtime.Scheme, component, node string)
 	if err != nil {
 		return nil, err
 	}
-	b := record.NewBroadcaster()
+	b := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{LRUCacheSize: correlated}))
 	return &Events{
 		broadcaster: b,
 		recorder:    b.NewRecorder(scheme, corev1.EventSource{Component: component, Host: node}),

@@ -21,7 +21,8 @@ func TestNodes(t *testing.T) {
 	}{
 		"an ordinary node": {map[string]string{"zone": "z1"}, nil, lb.Node{Labels: map[string]string{"zone": "z1"}}},
 		"the exclude label counts whatever its value": {
-			map[string]string{exclude: "false"}, nil,
+			map[string]string{exclude: "false"},
+			nil,
 			lb.Node{Labels: map[string]string{exclude: "false"}, Excluded: true},
 		},
 		"a network that is unavailable":                            {nil, []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}, {Type: corev1.NodeNetworkUnavailable, Status: corev1.ConditionTrue}}, lb.Node{NetworkUnavailable: true}},

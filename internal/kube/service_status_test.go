@@ -149,15 +149,18 @@ func TestAnAssignmentIsAnUpdateWhereRolesForbidToPatch(t *testing.T) {
 		want        map[string]string
 	}{
 		"with other annotations left as they are": {
-			kube.Assignment{Addresses: addrs("192.0.2.7"), Pool: "blue"}, map[string]string{"other": "kept"},
+			kube.Assignment{Addresses: addrs("192.0.2.7"), Pool: "blue"},
+			map[string]string{"other": "kept"},
 			map[string]string{"other": "kept", "metallb.io/ip-allocated-from-pool": "blue"},
 		},
 		"on a service that had none": {
-			kube.Assignment{Addresses: addrs("192.0.2.7"), Pool: "blue"}, nil,
+			kube.Assignment{Addresses: addrs("192.0.2.7"), Pool: "blue"},
+			nil,
 			map[string]string{"metallb.io/ip-allocated-from-pool": "blue"},
 		},
 		"that takes all of it away": {
-			kube.Assignment{}, map[string]string{"other": "kept", "metallb.io/ip-allocated-from-pool": "blue"},
+			kube.Assignment{},
+			map[string]string{"other": "kept", "metallb.io/ip-allocated-from-pool": "blue"},
 			map[string]string{"other": "kept"},
 		},
 	} {

@@ -38,7 +38,8 @@ func TestServicesThatAreOurs(t *testing.T) {
 		"a load balancer of our class is":                         {corev1.ServiceTypeLoadBalancer, class("herald"), "herald", true},
 		"a load balancer of another class is not":                 {corev1.ServiceTypeLoadBalancer, class("cloud"), "herald", false},
 		"a load balancer without a class is not, where we have one": {
-			corev1.ServiceTypeLoadBalancer, nil, "herald", false},
+			corev1.ServiceTypeLoadBalancer, nil, "herald", false,
+		},
 		"a load balancer of the empty class is nobody's": {corev1.ServiceTypeLoadBalancer, class(""), "", false},
 		"a cluster IP is not":                            {corev1.ServiceTypeClusterIP, nil, "", false},
 		"a node port is not":                             {corev1.ServiceTypeNodePort, nil, "", false},

@@ -32,20 +32,37 @@ func New(w io.Writer, lvl string) (log.Logger, error) {
 	return log.With(l, "ts", log.TimestampFormat(time.Now, time.RFC3339Nano), "caller", log.DefaultCaller), nil
 }
 
-// Logr lets libraries that log through logr write to l. What they call info is for
-// their developers: it comes out at debug. Their errors stay errors.
-func Logr(l log.Logger) logr.Logger { return logr.New(&sink{logger: l}) }
+// Logr lets libraries that log through logr write to l, whose level is one of [Levels].
+// What they call info is for their developers: it comes out at debug. Their errors stay
+// errors.
+func Logr(l log.Logger, lvl string) logr.Logger {
+	return logr.New(&sink{logger: l, verbosity: verbosity(lvl)})
+}
+
+// verbosity is up to where libraries need to put their info into words, on the scale of
+// https://github.com/kubernetes/community/blob/master/contributors/devel/sig-instrumentation/logging.md.
+func verbosity(lvl string) int {
+	switch lvl {
+	case "all":
+		return 10
+	case "debug":
+		return 4
+	}
+	return -1
+}
 
 type sink struct {
-	logger log.Logger
-	name   string
+	logger    log.Logger
+	name      string
+	verbosity int
 }
 
 // Init has nothing to take from the caller.
 func (s *sink) Init(logr.RuntimeInfo) {}
 
-// Enabled leaves the filtering to the logger's level.
-func (s *sink) Enabled(int) bool { return true }
+// Enabled spares libraries the effort to word what would not be written: client-go
+// would dump the body of every request.
+func (s *sink) Enabled(v int) bool { return v <= s.verbosity }
 
 // Info logs at debug.
 func (s *sink) Info(_ int, msg string, keysAndValues ...any) {
@@ -86,7 +103,7 @@ func printable(keysAndValues []any) []any {
 
 // WithValues returns a sink that adds the pairs to each line.
 func (s *sink) WithValues(keysAndValues ...any) logr.LogSink {
-	return &sink{logger: log.With(s.logger, printable(keysAndValues)...), name: s.name}
+	return &sink{logger: log.With(s.logger, printable(keysAndValues)...), name: s.name, verbosity: s.verbosity}
 }
 
 // WithName returns a sink whose lines carry the name, below that of s.
@@ -94,5 +111,5 @@ func (s *sink) WithName(name string) logr.LogSink {
 	if s.name != "" {
 		name = s.name + "." + name
 	}
-	return &sink{logger: s.logger, name: name}
+	return &sink{logger: s.logger, name: name, verbosity: s.verbosity}
 }

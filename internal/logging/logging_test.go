@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
 	"github.com/herald-lb/herald/internal/logging"
@@ -54,7 +55,7 @@ func TestLevels(t *testing.T) {
 func TestLibrariesLogThroughIt(t *testing.T) {
 	var out bytes.Buffer
 	l, _ := logging.New(&out, "info")
-	lr := logging.Logr(l).WithName("cache").WithValues("kind", struct{ c chan int }{})
+	lr := logging.Logr(l, "info").WithName("cache").WithValues("kind", struct{ c chan int }{})
 	lr.Info("for developers only")
 	if out.Len() > 0 {
 		t.Errorf("a library's info came out at info: %s", out.String())
@@ -66,5 +67,20 @@ func TestLibrariesLogThroughIt(t *testing.T) {
 	}
 	if line["level"] != "error" || line["error"] != "connection refused" || line["logger"] != "cache" || line["msg"] != "watch ended" {
 		t.Errorf("line %v", line)
+	}
+}
+
+func TestLibrariesNeedNotWordWhatIsNotWritten(t *testing.T) {
+	for lvl, want := range map[string]int{"all": 10, "debug": 4, "info": -1, "warn": -1, "error": -1, "none": -1} {
+		lr := logging.Logr(log.NewNopLogger(), lvl).WithName("client").WithValues("verb", "get")
+		got := -1
+		for v := range 20 {
+			if lr.V(v).Enabled() {
+				got = v
+			}
+		}
+		if got != want {
+			t.Errorf("level %s: enabled up to verbosity %d, want %d", lvl, got, want)
+		}
 	}
 }

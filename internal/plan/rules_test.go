@@ -43,57 +43,87 @@ func owned(by string) []string {
 func TestWhoAnnouncesAtAll(t *testing.T) {
 	check(t, []rule{
 		{"the node that ranks first announces", func(*world) {}, owned("node-b")},
-		{"a service without an address is announced by nobody", func(w *world) { w.svc.Held = nil },
-			all("noIPAllocated: the service holds no address")},
-		{"a service without endpoints is announced by nobody", func(w *world) { w.endpoints = nil },
-			all("notOwner: no endpoint can serve")},
-		{"endpoints that cannot serve do not count", func(w *world) { w.endpoints[0].Serving = false },
-			all("notOwner: no endpoint can serve")},
-		{"one endpoint that can serve is enough", func(w *world) { w.endpoints = append(w.endpoints, lb.Endpoint{Node: "node-a"}) },
-			owned("node-b")},
-		{"an endpoint may run on no node", func(w *world) { w.endpoints[0].Node = "" },
-			owned("node-b")},
-		{"an address in no pool is announced by nobody", func(w *world) { w.svc.Held = addrs("192.0.2.1") },
-			all("noMatchingPool: 192.0.2.1 is in no pool")},
+		{
+			"a service without an address is announced by nobody", func(w *world) { w.svc.Held = nil },
+			all("noIPAllocated: the service holds no address"),
+		},
+		{
+			"a service without endpoints is announced by nobody", func(w *world) { w.endpoints = nil },
+			all("notOwner: no endpoint can serve"),
+		},
+		{
+			"endpoints that cannot serve do not count", func(w *world) { w.endpoints[0].Serving = false },
+			all("notOwner: no endpoint can serve"),
+		},
+		{
+			"one endpoint that can serve is enough", func(w *world) { w.endpoints = append(w.endpoints, lb.Endpoint{Node: "node-a"}) },
+			owned("node-b"),
+		},
+		{
+			"an endpoint may run on no node", func(w *world) { w.endpoints[0].Node = "" },
+			owned("node-b"),
+		},
+		{
+			"an address in no pool is announced by nobody", func(w *world) { w.svc.Held = addrs("192.0.2.1") },
+			all("noMatchingPool: 192.0.2.1 is in no pool"),
+		},
 		{"an address in no pool is, while its pool cannot be read", func(w *world) {
 			w.view.Config.Pools, w.view.Config.PoolsIncomplete = nil, true
 		}, owned("node-b")},
 		{"but not when it is not known which pool that was", func(w *world) {
 			w.view.Config.Pools, w.view.Config.PoolsIncomplete, w.svc.HeldFrom = nil, true, ""
 		}, all("noMatchingPool: 10.0.0.1 is in no pool")},
-		{"the pool that has the address counts, and not the one that it came from", func(w *world) { w.svc.HeldFrom = "gone" },
-			owned("node-b")},
-		{"without an advertisement nobody announces", func(w *world) { w.view.Config.L2Advertisements = nil },
-			all("noMatchingAdvertisement: no L2Advertisement selects pool, service and this node")},
+		{
+			"the pool that has the address counts, and not the one that it came from", func(w *world) { w.svc.HeldFrom = "gone" },
+			owned("node-b"),
+		},
+		{
+			"without an advertisement nobody announces", func(w *world) { w.view.Config.L2Advertisements = nil },
+			all("noMatchingAdvertisement: no L2Advertisement selects pool, service and this node"),
+		},
 		{"an advertisement of another pool is none", func(w *world) {
 			w.view.Config.L2Advertisements[0].Pools = []lb.PoolName{"green"}
 		}, all("noMatchingAdvertisement: no L2Advertisement selects pool, service and this node")},
-		{"the first address decides for both families", func(w *world) { w.svc.Held = addrs("10.0.0.1", "2001:db8::1") },
+		{
+			"the first address decides for both families", func(w *world) { w.svc.Held = addrs("10.0.0.1", "2001:db8::1") },
 			[]string{
 				"node-a notOwner: node node-b announces",
 				"node-b announces 10.0.0.1 on all links and 2001:db8::1 on all links",
 				"node-c notOwner: node node-b announces",
-			}},
+			},
+		},
 	})
 }
 
 func TestCandidates(t *testing.T) {
 	check(t, []rule{
-		{"a node whose network is unavailable is none", func(w *world) { w.node("node-b").NetworkUnavailable = true },
-			owned("node-a")},
-		{"a node with the exclude label is none", func(w *world) { w.node("node-b").Excluded = true },
-			owned("node-a")},
+		{
+			"a node whose network is unavailable is none", func(w *world) { w.node("node-b").NetworkUnavailable = true },
+			owned("node-a"),
+		},
+		{
+			"a node with the exclude label is none", func(w *world) { w.node("node-b").Excluded = true },
+			owned("node-a"),
+		},
 		{"unless the label is to be ignored", func(w *world) {
 			w.node("node-b").Excluded, w.view.IgnoreExcludeLabel = true, true
 		}, owned("node-b")},
-		{"a node without a live speaker is none", func(w *world) { w.view.Speakers = []lb.NodeName{"node-a", "node-c"} },
-			owned("node-a")},
-		{"without gossip every node counts as having a speaker", func(w *world) { w.view.Speakers = nil },
-			owned("node-b")},
-		{"a member of the ring without a Node is none", func(w *world) { w.view.Nodes = w.view.Nodes[1:2] },
-			owned("node-b")},
-		{"where gossip knows of no speaker there is none", func(w *world) { w.view.Speakers = []lb.NodeName{} },
-			all("notOwner: no node is a candidate")},
+		{
+			"a node without a live speaker is none", func(w *world) { w.view.Speakers = []lb.NodeName{"node-a", "node-c"} },
+			owned("node-a"),
+		},
+		{
+			"without gossip every node counts as having a speaker", func(w *world) { w.view.Speakers = nil },
+			owned("node-b"),
+		},
+		{
+			"a member of the ring without a Node is none", func(w *world) { w.view.Nodes = w.view.Nodes[1:2] },
+			owned("node-b"),
+		},
+		{
+			"where gossip knows of no speaker there is none", func(w *world) { w.view.Speakers = []lb.NodeName{} },
+			all("notOwner: no node is a candidate"),
+		},
 		{"a node that no advertisement covers is none, and says so", func(w *world) {
 			w.advertise(lb.L2Advertisement{Nodes: []lb.NodeName{"node-a", "node-c"}})
 		}, []string{
@@ -108,8 +138,10 @@ func TestCandidates(t *testing.T) {
 			"node-b noMatchingAdvertisement: no L2Advertisement selects pool, service and this node",
 			"node-c notOwner: node node-a announces",
 		}},
-		{"where traffic stays local, only nodes with an endpoint are", func(w *world) { w.svc.LocalTraffic = true },
-			owned("node-c")},
+		{
+			"where traffic stays local, only nodes with an endpoint are", func(w *world) { w.svc.LocalTraffic = true },
+			owned("node-c"),
+		},
 		{"where traffic stays local, an endpoint that cannot serve makes none", func(w *world) {
 			w.svc.LocalTraffic = true
 			w.endpoints = append(w.endpoints, lb.Endpoint{Node: "node-b"})
@@ -227,8 +259,10 @@ func TestLinks(t *testing.T) {
 		{"a permitted link that is unusable fails, and says why", func(w *world) {
 			w.advertise(lb.L2Advertisement{Links: []string{"eth2", "eth9"}})
 		}, on(failed + "eth2 is unusable (no carrier), eth9 does not exist")},
-		{"no link at all fails", func(w *world) { w.view.Links = nil },
-			on(`announceFailed: node "node-b" has no usable link`)},
+		{
+			"no link at all fails", func(w *world) { w.view.Links = nil },
+			on(`announceFailed: node "node-b" has no usable link`),
+		},
 	})
 }
 

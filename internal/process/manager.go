@@ -14,7 +14,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/herald-lb/herald/internal/logging"
@@ -27,7 +26,7 @@ const shutdownPatience = 3 * time.Second
 // Manager returns a manager that serves the endpoints which the flags ask for, with
 // health on healthHost (empty: all addresses). Libraries log through l from here on.
 func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Options, healthHost string) (ctrl.Manager, error) {
-	logr := logging.Logr(l)
+	logr := logging.Logr(l, f.LogLevel)
 	ctrl.SetLogger(logr)
 	klog.SetLogger(logr)
 
@@ -66,7 +65,7 @@ func (f *Flags) metrics() metricsserver.Options {
 	return metricsserver.Options{
 		BindAddress:    net.JoinHostPort("", strconv.Itoa(f.MetricsPort)),
 		SecureServing:  true,
-		FilterProvider: filters.WithAuthenticationAndAuthorization,
+		FilterProvider: lettingReadersIn,
 		CertDir:        f.MetricsCertDir,
 		TLSOpts:        []func(*tls.Config){f.TLS.apply},
 	}

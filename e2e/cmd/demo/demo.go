@@ -39,7 +39,7 @@ func (d *demo) tell(ctx context.Context) error {
 
 func (d *demo) startCluster(ctx context.Context) (err error) {
 	d.chapter("A Kubernetes cluster: three nodes with real kubelets, containerd and kube-proxy")
-	d.lab, err = lab.Up(ctx, lab.Options{Name: d.labName, Steps: d})
+	d.lab, err = lab.Up(ctx, lab.Options{Name: d.labName, Steps: d.story})
 	if err != nil {
 		return err
 	}
