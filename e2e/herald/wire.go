@@ -49,29 +49,34 @@ func answers(ctx context.Context, l *lab.Lab, ask []string) ([]lab.Host, error) 
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	var hosts []lab.Host
-	for _, mac := range macAddress.FindAllString(string(output), -1) {
-		hosts = append(hosts, hostWith(l, mac))
-	}
-	if err != nil && len(hosts) == 0 && !nobodyAnswered(string(output)) {
+	if err != nil && !spoke(string(output)) {
 		return nil, fmt.Errorf("ask the LAN with %s: %w: %s", strings.Join(ask, " "), err, output)
 	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts), nil
+	return hostsIn(string(output), l.Hosts()), nil
 }
 
-func nobodyAnswered(output string) bool {
-	return strings.Contains(output, "Received 0 response") || strings.Contains(output, "Timed out") || strings.Contains(output, "No response")
+// spoke tells an answer, that there is none included, from a complaint.
+func spoke(output string) bool {
+	return macAddress.MatchString(output) || strings.Contains(output, "Received 0 response") || strings.Contains(output, "No response")
+}
+
+// hostsIn lists the hosts that answered, each once.
+func hostsIn(output string, all []lab.Host) (answered []lab.Host) {
+	for _, mac := range macAddress.FindAllString(output, -1) {
+		answered = append(answered, hostWith(mac, all))
+	}
+	slices.Sort(answered)
+	return slices.Compact(answered)
 }
 
 // hostWith finds the host with a link-layer address: the lab makes its last byte that of the host's IPv4 address. It is
 // the address itself if no host of the lab has it.
-func hostWith(l *lab.Lab, address string) lab.Host {
+func hostWith(address string, all []lab.Host) lab.Host {
 	mac, err := net.ParseMAC(address)
 	if err != nil {
 		return lab.Host(address)
 	}
-	for _, host := range l.Hosts() {
+	for _, host := range all {
 		if host != lab.Far && lab.AddressesOf(host).V4.As4()[3] == mac[5] {
 			return host
 		}

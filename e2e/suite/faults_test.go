@@ -195,14 +195,30 @@ func TestAPIServerAway(t *testing.T) {
 		if err := cluster.StartProgram(ctx, lab.APIServer); err != nil {
 			t.Fatal(err)
 		}
-		if err := cluster.AwaitNodesReady(ctx); err != nil {
-			t.Fatal(err)
-		}
+		awaitAPIServer(ctx, t)
 		served(ctx, t, "after")
 		if now := restarts(ctx, t); now != before {
 			t.Errorf("%d restarts, before %d", now, before)
 		}
 	})
+}
+
+// awaitAPIServer waits until a Service could be created: an API server that has just started answers before it knows
+// which cluster addresses it may give.
+func awaitAPIServer(ctx context.Context, t *testing.T) {
+	t.Helper()
+	err := herald.Await(ctx, "the API server to take Services", func(ctx context.Context) error {
+		try := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: "try"},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		}
+		dualStack(try)
+		_, err := cluster.Client().CoreV1().Services("default").Create(ctx, try, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func restarts(ctx context.Context, t *testing.T) int {

@@ -29,7 +29,7 @@ const correlated = 256
 // NewEvents returns Events whose source is the component, such as "metallb-speaker".
 // They are core/v1 Events, which existing roles allow to be written.
 func NewEvents(cfg *rest.Config, scheme *runtime.Scheme, component, node string) (*Events, error) {
-	clients, err := kubernetes.NewForConfig(cfg)
+	clients, err := kubernetes.NewForConfig(inProtobuf(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +40,16 @@ func NewEvents(cfg *rest.Config, scheme *runtime.Scheme, component, node string)
 		// From here on, since the broadcaster drops what it is told while nobody records.
 		recording: b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")}),
 	}, nil
+}
+
+// inProtobuf has events travel in half the bytes: client-go writes all else so by itself.
+func inProtobuf(cfg *rest.Config) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	if cfg.ContentType == "" {
+		cfg.ContentType = runtime.ContentTypeProtobuf
+		cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	}
+	return cfg
 }
 
 // Start goes on writing events to the API server until ctx ends.

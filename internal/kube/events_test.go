@@ -2,13 +2,14 @@ package kube_test
 
 import (
 	"context"
-	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/herald-lb/herald/internal/kube"
@@ -18,21 +19,17 @@ import (
 func TestEventsReachTheirObject(t *testing.T) {
 	written := make(chan corev1.Event, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
 		var e corev1.Event
-		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || r.URL.Path != "/api/v1/namespaces/default/events" {
+		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &e); err != nil || r.URL.Path != "/api/v1/namespaces/default/events" {
 			t.Errorf("%s %s: %v", r.Method, r.URL.Path, err)
 		}
 		written <- e
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(e)
+		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+		_, _ = w.Write(body)
 	}))
 	defer server.Close()
-	scheme, err := kube.Scheme()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := &rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
-	events, err := kube.NewEvents(cfg, scheme, "metallb-speaker", "node-a")
+	events, err := kube.NewEvents(&rest.Config{Host: server.URL}, scheme.Scheme, "metallb-speaker", "node-a")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func read(t *testing.T, r *readers, authorization string) (int, string) {
 }
 
 // cluster is an API server that knows two tokens, of which one may read metrics.
-func cluster(t *testing.T) *readers {
+func cluster() *readers {
 	api := fake.NewClientset()
 	api.PrependReactor("create", "tokenreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		tr := a.(k8stesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
@@ -77,7 +77,7 @@ func TestWhoMayReadMetrics(t *testing.T) {
 		"nobody while the API server cannot say": {"Bearer unlucky", 500, "does not say"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, body := read(t, cluster(t), tc.authorization)
+			status, body := read(t, cluster(), tc.authorization)
 			if status != tc.status || !strings.Contains(body, tc.body) {
 				t.Errorf("status %d: %q, want %d: %q", status, body, tc.status, tc.body)
 			}

@@ -72,7 +72,8 @@ func (b *bench) comeBack(ctx context.Context) error {
 }
 
 // kills measures what a dead speaker on a living node costs: a client that has the node's address in its neighbour table
-// would not notice, so it is made to forget.
+// would not notice, so it is made to forget. Its kernel keeps connections waiting while it asks for the address, and drops
+// them when it has to forget again, so that outages come in steps of 200 ms.
 func (b *bench) kills(ctx context.Context) error {
 	forgetting, stop := context.WithCancel(ctx)
 	defer stop()

@@ -245,9 +245,10 @@ func (d *demo) end() error {
 }
 
 func (d *demo) hint() {
-	command := "build/bin/lab"
+	command, down := "build/bin/lab", "make demo-down"
 	if d.labName != lab.DefaultName {
 		command += " --name " + d.labName
+		down = command + " down"
 	}
 	d.chapter("The cluster stays up; try")
 	d.command("%s kubectl describe service web", command)
@@ -255,7 +256,7 @@ func (d *demo) hint() {
 	d.command("%s kill %s", command, d.owner)
 	d.command("%s revive %s", command, d.owner)
 	d.command("%s kubectl logs --namespace metallb-system daemonset/speaker", command)
-	d.command("make demo-down")
+	d.command("%s", down)
 }
 
 func inWords(addresses []netip.Addr) string {

@@ -1,0 +1,317 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// statusCluster is an API server in memory that counts writes of status.
+type statusCluster struct {
+	api    client.WithWatch
+	writes atomic.Int32
+	// refuses says that writes of status fail.
+	refuses atomic.Bool
+}
+
+func newStatusCluster(t *testing.T) *statusCluster {
+	t.Helper()
+	scheme, err := kube.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &statusCluster{}
+	c.api = fake.NewClientBuilder().WithScheme(scheme).
+		WithObjects(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "speaker-x", UID: "4711"}}).
+		WithStatusSubresource(&v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}).
+		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, api client.Client, part string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			c.writes.Add(1)
+			if c.refuses.Load() {
+				return errors.New("no")
+			}
+			return api.SubResource(part).Patch(ctx, obj, p, opts...)
+		}}).Build()
+	return c
+}
+
+// manager has what the parts under test ask a manager for.
+type manager struct {
+	ctrl.Manager
+	cached client.Client
+	reader client.Reader
+}
+
+func (m manager) GetClient() client.Client    { return m.cached }
+func (m manager) GetAPIReader() client.Reader { return m.reader }
+
+// manager is that of a node: of the ServiceL2Statuses its cache shows its own alone.
+func (c *statusCluster) manager(node string) manager {
+	cached := interceptor.NewClient(c.api, interceptor.Funcs{Get: func(ctx context.Context, api client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+		err := api.Get(ctx, key, obj, opts...)
+		if _, ok := obj.(*v1beta1.ServiceL2Status); ok && err == nil && obj.GetLabels()["metallb.io/node"] != node {
+			return apierrors.NewNotFound(schema.GroupResource{Resource: "servicel2statuses"}, key.Name)
+		}
+		return err
+	}})
+	return manager{cached: cached, reader: c.api}
+}
+
+// running starts a part for the duration of f, inside of which time does not pass but
+// while everything waits.
+func running(t *testing.T, f func(t *testing.T, c *statusCluster, start func(func(context.Context) error))) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		var running atomic.Int32
+		f(t, newStatusCluster(t), func(part func(context.Context) error) {
+			running.Add(1)
+			go func() {
+				if err := part(ctx); err != nil {
+					t.Errorf("Start: %s", err)
+				}
+				running.Add(-1)
+			}()
+		})
+		stop()
+		synctest.Wait()
+		if n := running.Load(); n != 0 {
+			t.Errorf("%d parts have not ended", n)
+		}
+	})
+}
+
+func (c *statusCluster) state(t *testing.T, name string) v1beta1.ConfigurationState {
+	t.Helper()
+	synctest.Wait()
+	var out v1beta1.ConfigurationState
+	if err := c.api.Get(t.Context(), types.NamespacedName{Namespace: "metallb-system", Name: name}, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+var oneProblem = []lb.Problem{{Object: lb.ObjectRef{Kind: "IPAddressPool", Namespace: "metallb-system", Name: "blue"}, Field: "spec.addresses[0]", Message: "is bad"}}
+
+func TestAConfigurationStateSaysWhoFoundWhat(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewConfigurationState(log.NewNopLogger(), c.manager("node-a"), "metallb-system", kube.SpeakerReporter("speaker-x", "node-a"))
+		start(s.Start)
+
+		s.Report(nil)
+		got := c.state(t, "speaker-node-a")
+		if diff := cmp.Diff(map[string]string{"metallb.io/component-type": "speaker", "metallb.io/node-name": "node-a"}, got.Labels); diff != "" {
+			t.Errorf("labels (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "speaker-x", UID: "4711"}}, got.OwnerReferences); diff != "" {
+			t.Errorf("owners (-want +got):\n%s", diff)
+		}
+		wantStatus(t, got.Status, v1beta1.ConfigurationStateStatus{
+			Result:     v1beta1.ConfigurationValid,
+			Conditions: []metav1.Condition{{Type: "configReconcilerValid", Status: metav1.ConditionTrue, Reason: "Reconciled"}},
+		})
+
+		s.Report(oneProblem)
+		summary := "configuration error: IPAddressPool metallb-system/blue: spec.addresses[0]: is bad"
+		wantStatus(t, c.state(t, "speaker-node-a").Status, v1beta1.ConfigurationStateStatus{
+			Result: v1beta1.ConfigurationInvalid, ErrorSummary: summary,
+			Conditions: []metav1.Condition{{Type: "configReconcilerValid", Status: metav1.ConditionFalse, Reason: "ConfigurationError", Message: summary}},
+		})
+
+		s.Report(nil)
+		if got := c.state(t, "speaker-node-a").Status; got.Result != v1beta1.ConfigurationValid || got.ErrorSummary != "" {
+			t.Errorf("status %+v after the problem was solved", got)
+		}
+	})
+}
+
+func wantStatus(t *testing.T, got, want v1beta1.ConfigurationStateStatus) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(metav1.Condition{}, "LastTransitionTime")); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheControllersConfigurationStateHasTheNamesThatUsersKnow(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewConfigurationState(log.NewNopLogger(), c.manager("node-a"), "metallb-system", kube.ControllerReporter(""))
+		start(s.Start)
+		s.Report(nil)
+		got := c.state(t, "controller")
+		if got.Labels["metallb.io/component-type"] != "controller" || got.Status.Conditions[0].Type != "poolReconcilerValid" {
+			t.Errorf("state %+v", got)
+		}
+	})
+}
+
+func TestAConfigurationStateIsWrittenOnlyWhereItDiffers(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewConfigurationState(log.NewNopLogger(), c.manager("node-a"), "metallb-system", kube.ControllerReporter(""))
+		start(s.Start)
+		s.Report(oneProblem)
+		since := c.state(t, "controller").Status.Conditions[0].LastTransitionTime
+		for range 3 {
+			s.Report(oneProblem)
+			synctest.Wait()
+		}
+		if n := c.writes.Load(); n != 1 {
+			t.Errorf("%d writes of one and the same status", n)
+		}
+		time.Sleep(time.Hour)
+		s.Report(append(oneProblem, lb.Problem{Message: "so is this"}))
+		if got := c.state(t, "controller").Status.Conditions[0]; !got.LastTransitionTime.Equal(&since) || c.writes.Load() != 2 {
+			t.Errorf("invalid since %s, was so since %s; %d writes", got.LastTransitionTime, since, c.writes.Load())
+		}
+	})
+}
+
+func TestAConfigurationStateIsMadeAgain(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewConfigurationState(log.NewNopLogger(), c.manager("node-a"), "metallb-system", kube.ControllerReporter(""))
+		start(s.Start)
+		s.Report(oneProblem)
+		made := c.state(t, "controller")
+		if err := c.api.Delete(t.Context(), &made); err != nil {
+			t.Fatal(err)
+		}
+		s.Report(oneProblem)
+		if got := c.state(t, "controller").Status; got.Result != v1beta1.ConfigurationInvalid {
+			t.Errorf("status %+v", got)
+		}
+	})
+}
+
+func TestAConfigurationStateThatCannotBeWrittenIsTriedAgain(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewConfigurationState(log.NewNopLogger(), c.manager("node-a"), "metallb-system", kube.ControllerReporter(""))
+		start(s.Start)
+		c.refuses.Store(true)
+		s.Report(oneProblem)
+		synctest.Wait()
+		c.refuses.Store(false)
+		time.Sleep(time.Minute)
+		if got := c.state(t, "controller").Status; got.Result != v1beta1.ConfigurationInvalid || c.writes.Load() != 2 {
+			t.Errorf("status %+v after %d writes", got, c.writes.Load())
+		}
+	})
+}
+
+// l2Statuses are all there are, by name of the service: node and links.
+func (c *statusCluster) l2Statuses(t *testing.T) map[string]string {
+	t.Helper()
+	time.Sleep(time.Minute) // for whoever waits to try again
+	synctest.Wait()
+	var list v1beta1.ServiceL2StatusList
+	if err := c.api.List(t.Context(), &list, client.InNamespace("metallb-system")); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, o := range list.Items {
+		text := o.Status.Node
+		for _, i := range o.Status.Interfaces {
+			text += " " + i.Name
+		}
+		out[o.Status.ServiceNamespace+"/"+o.Status.ServiceName] = text
+		wantLabels(t, o)
+	}
+	if len(out) != len(list.Items) {
+		t.Errorf("%d objects about %d services", len(list.Items), len(out))
+	}
+	return out
+}
+
+func wantLabels(t *testing.T, o v1beta1.ServiceL2Status) {
+	t.Helper()
+	want := map[string]string{
+		"metallb.io/node": o.Status.Node, "metallb.io/service-name": o.Status.ServiceName, "metallb.io/service-namespace": o.Status.ServiceNamespace,
+	}
+	if diff := cmp.Diff(want, o.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "speaker-x", UID: "4711"}}, o.OwnerReferences); diff != "" {
+		t.Errorf("owners (-want +got):\n%s", diff)
+	}
+}
+
+func TestAServiceL2StatusFollowsTheNodeThatAnnounces(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		a := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
+		b := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-b"), "metallb-system", "speaker-x", "node-b")
+		start(a.Start)
+		start(b.Start)
+		a.Decided()
+		b.Decided()
+		web, api := lb.ServiceKey{Namespace: "shop", Name: "web"}, lb.ServiceKey{Namespace: "shop", Name: "api"}
+		for _, step := range []struct {
+			name string
+			do   func()
+			want map[string]string
+		}{
+			{"announced", func() { a.Announced(web, nil); a.Announced(api, []string{"eth0", "eth1"}) }, map[string]string{"shop/web": "node-a", "shop/api": "node-a eth0 eth1"}},
+			{"on other links", func() { a.Announced(api, []string{"eth1"}) }, map[string]string{"shop/web": "node-a", "shop/api": "node-a eth1"}},
+			{"on all links", func() { a.Announced(api, nil) }, map[string]string{"shop/web": "node-a", "shop/api": "node-a"}},
+			{"taken over before the other lets go", func() { b.Announced(web, nil); synctest.Wait(); a.Withdrawn(web) }, map[string]string{"shop/web": "node-b", "shop/api": "node-a"}},
+			{"taken over after the other let go", func() { a.Withdrawn(api); synctest.Wait(); b.Announced(api, nil) }, map[string]string{"shop/web": "node-b", "shop/api": "node-b"}},
+			{"announced by nobody", func() { b.Withdrawn(api) }, map[string]string{"shop/web": "node-b"}},
+		} {
+			step.do()
+			if diff := cmp.Diff(step.want, c.l2Statuses(t)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", step.name, diff)
+			}
+		}
+	})
+}
+
+func TestAServiceL2StatusIsWrittenOnlyWhereItDiffers(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
+		start(s.Start)
+		web := lb.ServiceKey{Namespace: "shop", Name: "web"}
+		s.Announced(web, []string{"eth0"})
+		if got := c.l2Statuses(t); len(got) > 0 {
+			t.Errorf("written before all was decided: %v", got)
+		}
+		s.Decided()
+		for range 3 {
+			s.Announced(web, []string{"eth0"})
+			s.Decided()
+			c.l2Statuses(t)
+		}
+		if n := c.writes.Load(); n != 1 {
+			t.Errorf("%d writes of one and the same status", n)
+		}
+	})
+}
+
+func TestAServiceL2StatusThatCannotBeWrittenIsTriedAgain(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
+		start(s.Start)
+		c.refuses.Store(true)
+		s.Announced(lb.ServiceKey{Namespace: "shop", Name: "web"}, nil)
+		s.Decided()
+		synctest.Wait()
+		c.refuses.Store(false)
+		if diff := cmp.Diff(map[string]string{"shop/web": "node-a"}, c.l2Statuses(t)); diff != "" {
+			t.Errorf("statuses (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,118 @@
+package metrics_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/herald-lb/herald/internal/metrics"
+)
+
+// want compares all that a scrape shows, but for the help texts.
+func want(t *testing.T, r *prometheus.Registry, text string) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var expected strings.Builder
+	for _, f := range families {
+		expected.WriteString("# HELP " + f.GetName() + " " + f.GetHelp() + "\n")
+	}
+	expected.WriteString(text)
+	if err := testutil.GatherAndCompare(r, strings.NewReader(expected.String())); err != nil {
+		t.Error(err)
+	}
+}
+
+// The names are those that dashboards and alerts know.
+func TestPoolsAreShownUnderTheirKnownNames(t *testing.T) {
+	r := prometheus.NewRegistry()
+	metrics.RegisterPools(r, func() []metrics.Pool {
+		return []metrics.Pool{{Name: "blue", TotalIPv4: 9, TotalIPv6: 4, InUseIPv4: 2, InUseIPv6: 1, Services: 5}}
+	})
+	want(t, r, `
+# TYPE metallb_allocator_addresses_in_use_total gauge
+metallb_allocator_addresses_in_use_total{pool="blue"} 3
+# TYPE metallb_allocator_addresses_total gauge
+metallb_allocator_addresses_total{pool="blue"} 13
+# TYPE metallb_allocator_ipv4_addresses_in_use_total gauge
+metallb_allocator_ipv4_addresses_in_use_total{pool="blue"} 2
+# TYPE metallb_allocator_ipv4_addresses_total gauge
+metallb_allocator_ipv4_addresses_total{pool="blue"} 9
+# TYPE metallb_allocator_ipv6_addresses_in_use_total gauge
+metallb_allocator_ipv6_addresses_in_use_total{pool="blue"} 1
+# TYPE metallb_allocator_ipv6_addresses_total gauge
+metallb_allocator_ipv6_addresses_total{pool="blue"} 4
+# TYPE metallb_allocator_services_allocated_total gauge
+metallb_allocator_services_allocated_total{pool="blue"} 5
+`)
+}
+
+func TestAPoolThatIsGoneIsNotShown(t *testing.T) {
+	r := prometheus.NewRegistry()
+	pools := []metrics.Pool{{Name: "blue"}}
+	metrics.RegisterPools(r, func() []metrics.Pool { return pools })
+	shown := func() int {
+		n, err := testutil.GatherAndCount(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if shown() == 0 {
+		t.Error("a pool is not shown")
+	}
+	if pools = nil; shown() != 0 {
+		t.Error("a pool is shown that is gone")
+	}
+}
+
+func TestAnnouncementsAndPacketsAreShownUnderTheirKnownNames(t *testing.T) {
+	r := prometheus.NewRegistry()
+	metrics.RegisterSpeaker(r, func() []metrics.Announced {
+		return []metrics.Announced{{Service: "default/web", Protocol: "layer2", Node: "node-a", IP: "192.0.2.1"}}
+	}, func() ([]metrics.Layer2, []metrics.Drop) {
+		return []metrics.Layer2{{IP: "192.0.2.1", Requests: 3, Responses: 2, Gratuitous: 10}}, []metrics.Drop{{Reason: "unknownAddress", Count: 7}}
+	})
+	want(t, r, `
+# TYPE metallb_layer2_gratuitous_sent counter
+metallb_layer2_gratuitous_sent{ip="192.0.2.1"} 10
+# TYPE metallb_layer2_requests_dropped_total counter
+metallb_layer2_requests_dropped_total{reason="unknownAddress"} 7
+# TYPE metallb_layer2_requests_received counter
+metallb_layer2_requests_received{ip="192.0.2.1"} 3
+# TYPE metallb_layer2_responses_sent counter
+metallb_layer2_responses_sent{ip="192.0.2.1"} 2
+# TYPE metallb_speaker_announced gauge
+metallb_speaker_announced{ip="192.0.2.1",node="node-a",protocol="layer2",service="default/web"} 1
+`)
+}
+
+func TestTheClientCountsItsWritesAndKnowsItsConfiguration(t *testing.T) {
+	r := prometheus.NewRegistry()
+	c := metrics.NewClient(r)
+	c.Wrote(nil)
+	c.Wrote(nil)
+	c.Wrote(errors.New("no"))
+	text := func(loaded, stale string) string {
+		return `
+# TYPE metallb_k8s_client_config_loaded_bool gauge
+metallb_k8s_client_config_loaded_bool ` + loaded + `
+# TYPE metallb_k8s_client_config_stale_bool gauge
+metallb_k8s_client_config_stale_bool ` + stale + `
+# TYPE metallb_k8s_client_update_errors_total counter
+metallb_k8s_client_update_errors_total 1
+# TYPE metallb_k8s_client_updates_total counter
+metallb_k8s_client_updates_total 2
+`
+	}
+	want(t, r, text("0", "0"))
+	c.Loaded(true)
+	want(t, r, text("1", "1"))
+	c.Loaded(false)
+	want(t, r, text("1", "0"))
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/go-kit/log"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/layer2"
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/link"
+	"github.com/herald-lb/herald/internal/metrics"
+)
+
+// on announces 192.0.2.1 on the links, or on all.
+func on(links ...string) lb.Announcement {
+	return lb.Announcement{Address: netip.MustParseAddr("192.0.2.1"), Links: links}
+}
+
+func TestAnAddressThatServicesShareIsAnnouncedOnTheLinksOfAny(t *testing.T) {
+	for name, tc := range map[string]struct{ a, b, want lb.Announcement }{
+		"the first":               {lb.Announcement{}, on("eth0"), on("eth0")},
+		"the same links":          {on("eth0"), on("eth0"), on("eth0")},
+		"other links":             {on("eth1"), on("eth0", "eth2"), on("eth0", "eth1", "eth2")},
+		"all links and some":      {on(), on("eth0"), on()},
+		"some links and all":      {on("eth0"), on(), on()},
+		"all links, as the first": {lb.Announcement{}, on(), on()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := slices.Clone(tc.a.Links)
+			if got := merge(tc.a, tc.b); !got.Equal(tc.want) {
+				t.Errorf("merged: %s, want %s", got, tc.want)
+			}
+			if !slices.Equal(before, tc.a.Links) {
+				t.Errorf("the links of a verdict changed from %v to %v", before, tc.a.Links)
+			}
+		})
+	}
+}
+
+// parts hands out what the status writers ask a manager for.
+type parts struct {
+	ctrl.Manager
+	client client.Client
+}
+
+func (p parts) GetClient() client.Client    { return p.client }
+func (p parts) GetAPIReader() client.Reader { return p.client }
+
+// newTestSpeaker is a speaker of node-a, over an API server in memory. Its Start is not
+// called: the test makes the rounds.
+func newTestSpeaker(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *speaker {
+	t.Helper()
+	scheme, err := kube.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).
+		WithIndex(&discoveryv1.EndpointSlice{}, bySliceService, func(o client.Object) []string {
+			return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
+		}).Build()
+	events, err := kube.NewEvents(&rest.Config{Host: "http://api.invalid"}, scheme, "metallb-speaker", "node-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	go func() { _ = events.Start(ctx) }()
+
+	l, mgr := log.NewNopLogger(), parts{client: c}
+	o := options{node: "node-a"}
+	o.Namespace = "metallb-system"
+	return newSpeaker(l, c, events,
+		kube.NewConfigurationState(l, mgr, o.Namespace, kube.SpeakerReporter("", o.node)),
+		kube.NewServiceL2Statuses(l, mgr, o.Namespace, "", o.node),
+		metrics.NewClient(prometheus.NewRegistry()), o, link.New(l, nil), ring{}, layer2.New(l, layer2.Config{}))
+}
+
+func (s *speaker) mustRound(t *testing.T) {
+	t.Helper()
+	if err := s.round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reasons are those of the verdicts that the speaker holds.
+func (s *speaker) reasons() map[string]lb.Reason {
+	out := map[string]lb.Reason{}
+	for key, v := range s.verdicts {
+		out[key.Name] = v.Reason
+	}
+	return out
+}
+
+func ordinary() []client.Object {
+	return []client.Object{
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}},
+		&v1beta1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "blue"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"192.0.2.0/24"}}},
+		&v1beta1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "lan"}},
+		service("web", "192.0.2.1"), endpoints("web"),
+		service("dark", "192.0.2.2"),
+		service("pending"),
+	}
+}
+
+func service(name string, addresses ...string) *corev1.Service {
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}
+	for _, a := range addresses {
+		svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a})
+	}
+	return svc
+}
+
+func endpoints(of string) *discoveryv1.EndpointSlice {
+	node := "node-a"
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: of + "-1", Labels: map[string]string{discoveryv1.LabelServiceName: of}},
+		Endpoints:  []discoveryv1.Endpoint{{NodeName: &node, Addresses: []string{"10.244.0.5"}}},
+	}
+}
+
+// The links of this speaker are not known, so that what it owns it fails to announce.
+func TestARoundDecidesAboutWhatChanged(t *testing.T) {
+	s := newTestSpeaker(t, interceptor.Funcs{}, ordinary()...)
+	want := func(when string, reasons map[string]lb.Reason) {
+		t.Helper()
+		if diff := gocmp.Diff(reasons, s.reasons()); diff != "" {
+			t.Errorf("verdicts %s (-want +got):\n%s", when, diff)
+		}
+	}
+	s.inbox.addEverything()
+	s.mustRound(t)
+	want("of all", map[string]lb.Reason{"web": lb.AnnounceFailed, "dark": lb.NotOwner, "pending": lb.NoAddress})
+
+	if err := s.client.Create(t.Context(), endpoints("dark")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Delete(t.Context(), service("pending")); err != nil {
+		t.Fatal(err)
+	}
+	s.inbox.addService(key("dark"))
+	s.mustRound(t)
+	want("when endpoints came", map[string]lb.Reason{"web": lb.AnnounceFailed, "dark": lb.AnnounceFailed, "pending": lb.NoAddress})
+	s.inbox.addService(key("pending"))
+	s.mustRound(t)
+	want("when a service went", map[string]lb.Reason{"web": lb.AnnounceFailed, "dark": lb.AnnounceFailed})
+
+	if err := s.client.Delete(t.Context(), service("dark")); err != nil {
+		t.Fatal(err)
+	}
+	s.inbox.addEverything()
+	s.mustRound(t)
+	want("of all, when another went", map[string]lb.Reason{"web": lb.AnnounceFailed})
+}
+
+func TestASpeakerIsReadyOnceItHasDecided(t *testing.T) {
+	s := newTestSpeaker(t, interceptor.Funcs{}, ordinary()...)
+	before := s.ready(nil)
+	s.inbox.addEverything()
+	s.mustRound(t)
+	if before == nil || s.announced() == nil {
+		t.Errorf("ready before the first round: %v; announced after it: %v", before, s.announced())
+	}
+	if err := s.ready(nil); err == nil || err.Error() != "sockets are not open yet" {
+		t.Errorf("ready after the first round: %v, though no socket is open", err)
+	}
+}
+
+func TestARoundThatCannotReadSaysWhat(t *testing.T) {
+	refuse := interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+		if _, ok := list.(*discoveryv1.EndpointSliceList); ok {
+			return errors.New("no")
+		}
+		return c.List(ctx, list, opts...)
+	}}
+	s := newTestSpeaker(t, refuse, ordinary()[:5]...)
+	s.inbox.addEverything()
+	if err := s.round(t.Context()); err == nil || err.Error() != "list the EndpointSlices of service default/web: no" {
+		t.Errorf("error %v, want one that names the service", err)
+	}
+}
+
+func TestSharedAddressesAreAnnouncedOnceAndCountedForEachService(t *testing.T) {
+	s := newTestSpeaker(t, interceptor.Funcs{})
+	verdict := func(links ...string) lb.Verdict {
+		return lb.Verdict{Reason: lb.Announced, Announcements: []lb.Announcement{on(links...)}}
+	}
+	s.verdicts = map[lb.ServiceKey]lb.Verdict{key("tcp"): verdict("eth0"), key("udp"): verdict("eth1"), key("web"): {Reason: lb.NotOwner}}
+	s.apply()
+	want := []metrics.Announced{
+		{Service: "default/tcp", Protocol: "layer2", Node: "node-a", IP: "192.0.2.1"},
+		{Service: "default/udp", Protocol: "layer2", Node: "node-a", IP: "192.0.2.1"},
+	}
+	sorted := cmpopts.SortSlices(func(a, b metrics.Announced) int { return cmp.Compare(a.Service, b.Service) })
+	if diff := gocmp.Diff(want, s.announced(), sorted); diff != "" {
+		t.Errorf("announced (-want +got):\n%s", diff)
+	}
+	if stats := s.announcer.Stats(); len(stats.Addresses) != 1 {
+		t.Errorf("the announcer has %v, want the one address", stats.Addresses)
+	}
+}
+
+func TestWithoutGossipEveryNodeCountsAsHavingASpeaker(t *testing.T) {
+	r, err := newRing(log.NewNopLogger(), nil, options{ring: ringOptions{labels: "app=metallb"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.rejoin()
+	r.setUsable(false)
+	if r.speakers("node-a", true) != nil || !r.ready() || r.changed() != nil {
+		t.Errorf("speakers %v, ready %t", r.speakers("node-a", true), r.ready())
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Errorf("Start: %s", err)
+	}
+}
+
+func TestTheSpeakersPodsAreThoseOfTheLabels(t *testing.T) {
+	pod := func(namespace, name, component, ip string) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"component": component}},
+			Status:     corev1.PodStatus{PodIP: ip},
+		}
+	}
+	s := newTestSpeaker(t, interceptor.Funcs{},
+		pod("metallb-system", "a", "speaker", "10.0.0.1"), pod("metallb-system", "new", "speaker", ""),
+		pod("metallb-system", "c", "controller", "10.0.0.3"), pod("default", "d", "speaker", "10.0.0.4"))
+	selector, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{MatchLabels: map[string]string{"component": "speaker"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := speakerPods(s.client, "metallb-system", selector)(t.Context())
+	if diff := gocmp.Diff([]string{"10.0.0.1"}, got); diff != "" || err != nil {
+		t.Errorf("addresses (-want +got):\n%s%v", diff, err)
+	}
+}
