@@ -163,6 +163,7 @@ func (a *allocator) reload(ctx context.Context, first bool) error {
 	}
 	cfg, problems := a.keeper.Parse(objects)
 	a.report(objects, problems)
+	cfg.L2Advertisements = nil // they are the speakers' matter, and no change of them moves an address
 	if a.config != nil && a.config.Equal(cfg) {
 		a.metrics.Loaded(len(problems) > 0)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -218,6 +219,19 @@ func TestABadPoolIsReportedOnceAndHarmsNobody(t *testing.T) {
 	c.restart()
 	c.lookAtPools()
 	c.wantStatuses(map[string]string{"web": "192.0.2.1 blue", "api": "198.51.100.1 green"})
+	c.wantWrites(0)
+}
+
+func TestABadAdvertisementIsReportedAndMovesNoAddress(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1/32"), service("web", 0))
+	c.look("web")
+	c.newEvents()
+	c.writes = 0
+	bad := &v1beta1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "lan"}}
+	bad.Spec.IPAddressPools = []string{"blue", "blue"}
+	c.create(bad)
+	c.lookAtPools()
+	c.wantEvents(`Warning lan: ConfigurationError: spec.ipAddressPools[1]: duplicate definition of "blue"`)
 	c.wantWrites(0)
 }
 

@@ -254,18 +254,21 @@ func (s *eventSink) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if r.Method == http.MethodPatch {
-		s.arrived <- "again: " + string(body)
-	} else {
-		var e corev1.Event
-		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &e); err != nil {
-			return nil, err
-		}
-		s.arrived <- fmt.Sprintf("%s %s: %s: %s", e.Type, e.InvolvedObject.Name, e.Reason, e.Message)
+		// An event that comes again: the recorder is to write it anew.
+		return answer(r, http.StatusNotFound, "application/json", `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`), nil
 	}
+	var e corev1.Event
+	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &e); err != nil {
+		return nil, err
+	}
+	s.arrived <- fmt.Sprintf("%s %s: %s: %s", e.Type, e.InvolvedObject.Name, e.Reason, e.Message)
+	return answer(r, http.StatusOK, r.Header.Get("Content-Type"), string(body)), nil
+}
+
+func answer(r *http.Request, status int, contentType, body string) *http.Response {
 	return &http.Response{
-		StatusCode: http.StatusOK, Request: r, Header: http.Header{"Content-Type": r.Header["Content-Type"]},
-		Body: io.NopCloser(strings.NewReader(string(body))),
-	}, nil
+		StatusCode: status, Request: r, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(strings.NewReader(body)),
+	}
 }
 
 // newEvents returns what users were told since the last call. Events travel one after

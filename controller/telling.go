@@ -6,9 +6,9 @@ import (
 
 	"github.com/go-kit/log/level"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/config"
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
@@ -75,10 +75,25 @@ func (a *allocator) report(o config.Objects, problems []lb.Problem) {
 			continue
 		}
 		level.Error(a.logger).Log("msg", "configuration problem", "object", p.Object, "field", p.Field, "error", p.Message)
-		if i := slices.IndexFunc(o.Pools, func(x v1beta1.IPAddressPool) bool { return x.Name == p.Object.Name }); i >= 0 {
-			a.events.Warning(&o.Pools[i], lb.ConfigurationError, p.Field+": "+p.Message)
+		if obj := object(o, p.Object); obj != nil {
+			a.events.Warning(obj, lb.ConfigurationError, p.Field+": "+p.Message)
 		}
 	}
 	a.problems = problems
 	a.state.Report(problems)
+}
+
+// object finds what a problem is about, or nil if it is gone.
+func object(o config.Objects, ref lb.ObjectRef) runtime.Object {
+	for i := range o.Pools {
+		if ref.Kind == "IPAddressPool" && ref.Name == o.Pools[i].Name {
+			return &o.Pools[i]
+		}
+	}
+	for i := range o.L2Advertisements {
+		if ref.Kind == "L2Advertisement" && ref.Name == o.L2Advertisements[i].Name {
+			return &o.L2Advertisements[i]
+		}
+	}
+	return nil
 }

@@ -28,6 +28,8 @@ func (a *allocator) register(mgr ctrl.Manager) error {
 		Watches(&corev1.Service{}, handler.TypedEnqueueRequestsFromMapFunc(toService)).
 		Watches(&v1beta1.IPAddressPool{}, handler.TypedEnqueueRequestsFromMapFunc(toPools),
 			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
+		Watches(&v1beta1.L2Advertisement{}, handler.TypedEnqueueRequestsFromMapFunc(toPools),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.TypedEnqueueRequestsFromMapFunc(toPools),
 			builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(source.TypedFunc[work](a.start)).

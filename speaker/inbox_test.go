@@ -3,6 +3,7 @@ package main
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,24 +21,26 @@ func keys(names ...string) map[lb.ServiceKey]struct{} {
 }
 
 func TestABurstIsOneSignalAndOneEntryForEachService(t *testing.T) {
-	b := newInbox()
-	for range 3 {
-		b.addService(key("web"))
-		b.addService(key("api"))
-	}
-	<-b.signal
-	select {
-	case <-b.signal:
-		t.Error("two signals for what is taken at once")
-	default:
-	}
-	services, everything := b.take()
-	if diff := cmp.Diff(keys("web", "api"), services); diff != "" || everything {
-		t.Errorf("everything: %t, services (-want +got):\n%s", everything, diff)
-	}
-	if services, everything := b.take(); len(services) > 0 || everything {
-		t.Errorf("taken twice: %v, everything: %t", services, everything)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newInbox()
+		for range 3 {
+			b.addService(key("web"))
+			b.addService(key("api"))
+		}
+		<-b.signal
+		select {
+		case <-b.signal:
+			t.Error("two signals for what is taken at once")
+		default:
+		}
+		services, everything := b.take()
+		if diff := cmp.Diff(keys("web", "api"), services); diff != "" || everything {
+			t.Errorf("everything: %t, services (-want +got):\n%s", everything, diff)
+		}
+		if services, everything := b.take(); len(services) > 0 || everything {
+			t.Errorf("taken twice: %v, everything: %t", services, everything)
+		}
+	})
 }
 
 func TestWhatComesWhileTheInboxIsTakenIsNotLost(t *testing.T) {

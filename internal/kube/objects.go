@@ -66,18 +66,17 @@ func strip(obj any) (any, error) {
 	return obj, nil
 }
 
-// Pools reads what the controller's configuration is made of.
+// Pools reads what the controller's configuration is made of, and the advertisements,
+// on which it reports.
 func Pools(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
-	var o config.Objects
-	var pools v1beta1.IPAddressPoolList
-	if err := r.List(ctx, &pools, client.InNamespace(namespace)); err != nil {
-		return o, fmt.Errorf("list IPAddressPools: %w", err)
+	o, err := ownKinds(ctx, r, namespace)
+	if err != nil {
+		return o, err
 	}
 	var namespaces corev1.NamespaceList
 	if err := r.List(ctx, &namespaces); err != nil {
 		return o, fmt.Errorf("list Namespaces: %w", err)
 	}
-	o.Pools = pools.Items
 	for i := range namespaces.Items {
 		o.Namespaces = append(o.Namespaces, config.Namespace{Name: namespaces.Items[i].Name, Labels: namespaces.Items[i].Labels})
 	}
@@ -86,23 +85,29 @@ func Pools(ctx context.Context, r client.Reader, namespace string) (config.Objec
 
 // Advertisements reads what a speaker's configuration is made of.
 func Advertisements(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
-	var o config.Objects
-	var pools v1beta1.IPAddressPoolList
-	if err := r.List(ctx, &pools, client.InNamespace(namespace)); err != nil {
-		return o, fmt.Errorf("list IPAddressPools: %w", err)
-	}
-	var ads v1beta1.L2AdvertisementList
-	if err := r.List(ctx, &ads, client.InNamespace(namespace)); err != nil {
-		return o, fmt.Errorf("list L2Advertisements: %w", err)
+	o, err := ownKinds(ctx, r, namespace)
+	if err != nil {
+		return o, err
 	}
 	var nodes corev1.NodeList
 	if err := r.List(ctx, &nodes); err != nil {
 		return o, fmt.Errorf("list Nodes: %w", err)
 	}
-	o.Pools, o.L2Advertisements = pools.Items, ads.Items
 	o.Nodes = make([]lb.Node, len(nodes.Items))
 	for i := range nodes.Items {
 		o.Nodes[i] = Node(&nodes.Items[i])
 	}
 	return o, nil
+}
+
+func ownKinds(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
+	var pools v1beta1.IPAddressPoolList
+	if err := r.List(ctx, &pools, client.InNamespace(namespace)); err != nil {
+		return config.Objects{}, fmt.Errorf("list IPAddressPools: %w", err)
+	}
+	var ads v1beta1.L2AdvertisementList
+	if err := r.List(ctx, &ads, client.InNamespace(namespace)); err != nil {
+		return config.Objects{}, fmt.Errorf("list L2Advertisements: %w", err)
+	}
+	return config.Objects{Pools: pools.Items, L2Advertisements: ads.Items}, nil
 }
