@@ -122,7 +122,8 @@ func notReady(hosts []Host, nodes []corev1.Node, since time.Time) (waiting []str
 	return waiting
 }
 
-// nodeIsReady also wants the taints gone that keep pods off a node that has just come.
+// nodeIsReady also wants the taints gone that keep pods off a node that has just come. Heartbeats are told in whole
+// seconds, and a kubelet with nothing new to say says it once in five minutes: one within the second of since counts.
 func nodeIsReady(n corev1.Node, since time.Time) bool {
 	for _, t := range n.Spec.Taints {
 		if t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable {
@@ -131,7 +132,7 @@ func nodeIsReady(n corev1.Node, since time.Time) bool {
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionTrue && c.LastHeartbeatTime.After(since)
+			return c.Status == corev1.ConditionTrue && !c.LastHeartbeatTime.Time.Before(since.Truncate(time.Second))
 		}
 	}
 	return false
