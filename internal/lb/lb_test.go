@@ -167,7 +167,7 @@ func TestProblemsReadAsASentence(t *testing.T) {
 	for want, p := range map[string]lb.Problem{
 		"IPAddressPool metallb-system/blue: spec.addresses[1]: is bad": {Object: pool, Field: "spec.addresses[1]", Message: "is bad"},
 		"IPAddressPool metallb-system/blue: is bad":                    {Object: pool, Message: "is bad"},
-		"Node node-a: is bad":                                          {Object: lb.ObjectRef{Kind: "Node", Name: "node-a"}, Message: "is bad"},
+		"Node node-a: is bad": {Object: lb.ObjectRef{Kind: "Node", Name: "node-a"}, Message: "is bad"},
 	} {
 		if got := p.String(); got != want {
 			t.Errorf("problem %q, want %q", got, want)
