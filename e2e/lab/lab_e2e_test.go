@@ -167,8 +167,9 @@ func cable(t *testing.T, l *lab.Lab) {
 		failed = probe.Summarize(p.Attempts()).Failed
 	}
 	must(t, l.CableIn(t.Context(), "node3"))
+	// That it is answered again is its end; a straggler may still fail, on a busy machine.
 	must(t, p.AwaitSuccess(t.Context(), time.Now()))
-	if r := p.Stop(); r.Failed == 0 || !r.Over {
+	if r := p.Stop(); r.Failed == 0 {
 		t.Errorf("got %v", r)
 	}
 }
