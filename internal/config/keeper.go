@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,12 +22,14 @@ type Keeper struct {
 // objects as they are now, whether or not an earlier version stands in for them,
 // and of those objects that contradict a version which stands in.
 func (k *Keeper) Parse(o Objects) (lb.Config, []lb.Problem) {
+	o.standing = k.standing(o.Pools)
 	c, problems := Parse(o)
 	// Whoever contradicts a version that stands in has one that stands in for it, too.
 	for known := 0; len(problems) > known; {
 		known = len(problems)
 		standIns := o
 		standIns.Pools = replaceInvalid(o.Pools, k.pools, poolKind, problems)
+		standIns.standing = k.standing(standIns.Pools)
 		standIns.L2Advertisements = replaceInvalid(o.L2Advertisements, k.l2Advertisements, l2AdvertisementKind, problems)
 		var more []lb.Problem
 		c, more = Parse(standIns)
@@ -35,6 +38,16 @@ func (k *Keeper) Parse(o Objects) (lb.Config, []lb.Problem) {
 	k.pools = remember(o.Pools, k.pools, poolKind, problems)
 	k.l2Advertisements = remember(o.L2Advertisements, k.l2Advertisements, l2AdvertisementKind, problems)
 	return c, problems
+}
+
+// standing are the pools whose last valid version is the one given.
+func (k *Keeper) standing(pools []v1beta1.IPAddressPool) map[string]bool {
+	out := map[string]bool{}
+	for _, p := range pools {
+		old, ok := k.pools[p.Name]
+		out[p.Name] = ok && reflect.DeepEqual(old.Spec, p.Spec)
+	}
+	return out
 }
 
 func union(problems, more []lb.Problem) []lb.Problem {

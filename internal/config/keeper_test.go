@@ -53,6 +53,11 @@ func TestTheLastValidVersionOfAPoolStaysInForce(t *testing.T) {
 			{pools: []v1beta1.IPAddressPool{blue, younger(green)}, inForce: both},
 			{pools: []v1beta1.IPAddressPool{blue, younger(pool("green", "198.51.100.0/24", "192.0.2.128/25"))}, inForce: both, invalid: []string{"green"}},
 		},
+		"when it grows into a younger one": {
+			{pools: []v1beta1.IPAddressPool{blue, younger(green)}, inForce: both},
+			{pools: []v1beta1.IPAddressPool{pool("blue", "192.0.2.0/24", "198.51.100.128/25"), younger(green)}, inForce: both, invalid: []string{"blue"}},
+			{pools: []v1beta1.IPAddressPool{pool("blue", "192.0.2.0/24", "198.51.100.128/25")}, inForce: map[lb.PoolName]string{"blue": "192.0.2.0"}},
+		},
 		"and keeps others out of its ranges": {
 			{pools: []v1beta1.IPAddressPool{blue}, inForce: map[lb.PoolName]string{"blue": "192.0.2.0"}},
 			{

@@ -4,7 +4,8 @@
 // An object with a problem contributes nothing and harms no other. Where two
 // objects contradict each other, the older one holds and the newer one has the
 // problem. A [Keeper] goes further: it keeps the last valid version of an object
-// in force until the object is mended or deleted.
+// in force until the object is mended or deleted, and holds what was in force
+// against what changes, whichever object is older.
 package config
 
 import (
@@ -26,6 +27,10 @@ type Objects struct {
 	Namespaces []Namespace
 	// Nodes are what nodeSelectors select from.
 	Nodes []lb.Node
+
+	// standing are the pools that a Keeper has had in force just so: whoever changes
+	// into their ranges has the problem, be it older.
+	standing map[string]bool
 }
 
 // Namespace is a Kubernetes Namespace.

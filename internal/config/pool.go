@@ -27,7 +27,7 @@ func parsePools(o Objects) ([]lb.Pool, []lb.Problem) {
 	var pools []lb.Pool
 	var problems []lb.Problem
 	var claims []claim
-	for _, raw := range oldestFirst(o.Pools) {
+	for _, raw := range standingFirst(oldestFirst(o.Pools), o.standing) {
 		f := &findings{object: lb.ObjectRef{Kind: poolKind, Namespace: raw.Namespace, Name: raw.Name}}
 		pool := parsePool(f, raw, o.Namespaces)
 		claims = parseRanges(f, &pool, raw, claims)
@@ -39,6 +39,18 @@ func parsePools(o Objects) ([]lb.Pool, []lb.Problem) {
 	}
 	slices.SortFunc(pools, comparePools)
 	return pools, problems
+}
+
+// standingFirst moves those to the front that were in force before.
+func standingFirst(pools []v1beta1.IPAddressPool, standing map[string]bool) []v1beta1.IPAddressPool {
+	place := func(p v1beta1.IPAddressPool) int {
+		if standing[p.Name] {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(pools, func(a, b v1beta1.IPAddressPool) int { return cmp.Compare(place(a), place(b)) })
+	return pools
 }
 
 // comparePools orders by priority, where 0 stands for the last place, then by name.
