@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-kit/log/level"
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +31,9 @@ type work struct{ service lb.ServiceKey }
 
 var thePools = work{}
 
+// conflictPause lies between a write that met a conflict and the next look.
+const conflictPause = 100 * time.Millisecond
+
 // allocator reads services and pools, lets the ledger decide, and writes. Decisions
 // are made one at a time, behind mu; writes go out side by side.
 type allocator struct {
@@ -48,7 +53,10 @@ type allocator struct {
 	config   *lb.Config
 	problems []lb.Problem
 	written  kube.Overlay
-	told     map[lb.ServiceKey]telling
+	leaving  leaving
+	// cleared is why services lose addresses, until they are told.
+	cleared map[lb.ServiceKey]string
+	told    map[lb.ServiceKey]telling
 	// usageChanged wakes who reports how full the pools are.
 	usageChanged chan struct{}
 }
@@ -57,6 +65,8 @@ func newAllocator(l logger, c client.Client, events *kube.Events, state *kube.Co
 	return &allocator{
 		logger: l, client: c, events: events, state: state, metrics: m, namespace: namespace, class: class,
 		ledger:       ipam.NewLedger(),
+		leaving:      newLeaving(),
+		cleared:      map[lb.ServiceKey]string{},
 		told:         map[lb.ServiceKey]telling{},
 		usageChanged: make(chan struct{}, 1),
 	}
@@ -97,14 +107,39 @@ func (a *allocator) Reconcile(ctx context.Context, w work) (reconcile.Result, er
 }
 
 // decide lets the ledger decide about one service as it now is, and wakes those that
-// the decision left something for.
+// the decision left something for. What it returns may be written.
 func (a *allocator) decide(svc *corev1.Service) (*corev1.Service, lb.Decision) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	svc = a.written.Newest(svc)
-	d := a.ledger.Assign(kube.Service(svc))
+	read := kube.Service(svc)
+	d := a.assign(read)
+	a.leaves(read.Key, minus(read.Held, d.Addresses))
 	a.changed()
-	return svc, d
+	return svc, a.leaving.presentable(read.Key, read.Held, d)
+}
+
+// assign lets the ledger decide. A service that loses an address is told the first
+// reason for it: once the address is another's, that is all that the ledger has to say.
+func (a *allocator) assign(svc lb.Service) lb.Decision {
+	d := a.ledger.Assign(svc)
+	switch first, known := a.cleared[svc.Key]; {
+	case d.Cleared == "":
+		delete(a.cleared, svc.Key)
+	case known:
+		d.Cleared = first
+	default:
+		a.cleared[svc.Key] = d.Cleared
+	}
+	return d
+}
+
+// leaves notes which addresses the service leaves, and wakes those who waited for what
+// it has left.
+func (a *allocator) leaves(key lb.ServiceKey, addrs []netip.Addr) {
+	for _, woken := range a.leaving.set(key, addrs) {
+		a.queue.Add(work{woken})
+	}
 }
 
 // release frees what a service held that is gone.
@@ -115,8 +150,10 @@ func (a *allocator) release(key lb.ServiceKey) {
 		level.Info(a.logger).Log("msg", "addresses released", "service", key, "addresses", lb.Join(held))
 	}
 	a.ledger.Release(key)
+	a.leaves(key, nil)
 	a.written.Forget(key)
 	delete(a.told, key)
+	delete(a.cleared, key)
 	a.changed()
 }
 
@@ -184,15 +221,20 @@ func (a *allocator) reload(ctx context.Context, first bool) error {
 // holds is known to the ledger before the first is given anything new.
 func (a *allocator) decideAll(services []*corev1.Service) {
 	read := make([]lb.Service, len(services))
+	shown := make([][]netip.Addr, len(services))
 	for i, svc := range services {
 		read[i] = kube.Service(svc)
+		// A write may be on its way that shows what the service holds until now.
+		shown[i] = slices.Concat(read[i].Held, minus(a.ledger.Holder(read[i].Key), read[i].Held))
 	}
 	a.ledger.SetPools(a.config.Pools, a.config.PoolsIncomplete)
 	a.ledger.Restore(read)
 	for i, svc := range services {
-		d := a.ledger.Assign(read[i])
-		if told := a.told[kube.Key(svc)]; !assignment(d).Records(svc) || told != tellingOf(d, svc) {
-			a.queue.Add(work{kube.Key(svc)})
+		d := a.assign(read[i])
+		left := minus(shown[i], d.Addresses)
+		a.leaves(read[i].Key, left)
+		if told := a.told[read[i].Key]; len(left) > 0 || !assignment(d).Records(svc) || told != tellingOf(d, svc) {
+			a.queue.Add(work{read[i].Key})
 		}
 	}
 }
@@ -225,8 +267,12 @@ func (a *allocator) apply(ctx context.Context, svc *corev1.Service, d lb.Decisio
 	want := assignment(d)
 	if !want.Records(svc) {
 		stored, err := want.Write(ctx, a.client, svc)
-		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-			// Deleted, or replaced by another of its name: its own event follows.
+		if apierrors.IsNotFound(err) {
+			return nil // its own event follows
+		}
+		if apierrors.IsConflict(err) {
+			// Another of its name has taken its place, or it has changed: its own event follows, as a rule.
+			a.queue.AddAfter(work{kube.Key(svc)}, conflictPause)
 			return nil
 		}
 		a.metrics.Wrote(err)
@@ -244,6 +290,8 @@ func (a *allocator) remember(stored *corev1.Service) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.written.Add(stored)
+	read := kube.Service(stored)
+	a.leaves(read.Key, minus(read.Held, a.ledger.Holder(read.Key)))
 }
 
 func assignment(d lb.Decision) kube.Assignment {

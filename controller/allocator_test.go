@@ -180,6 +180,62 @@ func TestAnAddressIsNotGivenAwayWhileItCannotBeWritten(t *testing.T) {
 	c.wantStatuses(map[string]string{"api": "192.0.2.2 blue", "web": ""})
 }
 
+func TestAnAddressIsShownByItsNextHolderWhenTheLastShowsItNoMore(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1-192.0.2.2"),
+		service("first", 0), service("next", 1, annotated("metallb.io/loadBalancerIPs", "192.0.2.1")))
+	c.look("first", "next")
+	c.wantStatuses(map[string]string{"first": "192.0.2.1 blue", "next": ""})
+	c.change("first", annotated("metallb.io/loadBalancerIPs", "192.0.2.2"))
+	c.newEvents()
+
+	c.refuse = errors.New("etcd is on fire")
+	if _, err := c.Reconcile(t.Context(), toService(t.Context(), service("first", 0))[0]); err == nil {
+		t.Error("no error, want that of the write")
+	}
+	c.refuse = nil
+	c.look("next")
+	c.wantStatuses(map[string]string{"first": "192.0.2.1 blue", "next": ""})
+	c.look("first")
+	c.wantStatuses(map[string]string{"first": "192.0.2.2 blue", "next": "192.0.2.1 blue"})
+	c.wantEvents(
+		"Normal first: ClearAssignment: 192.0.2.1 may no longer be held: the service asks for 192.0.2.2",
+		`Normal first: IPAllocated: Assigned IP ["192.0.2.2"]`,
+		`Normal next: IPAllocated: Assigned IP ["192.0.2.1"]`,
+	)
+}
+
+// Two statuses that show one address are what somebody else has left.
+func TestOfTwoThatShowAnAddressTheOlderKeepsIt(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1-192.0.2.2"),
+		service("older", 0, holding("192.0.2.1", "blue")), service("younger", 1, holding("192.0.2.1", "blue")))
+	before := c.service("older").ResourceVersion
+	c.lookAtPools()
+	c.look("older", "younger")
+	c.wantStatuses(map[string]string{"older": "192.0.2.1 blue", "younger": "192.0.2.2 blue"})
+	if c.service("older").ResourceVersion != before {
+		t.Error("the older one was written")
+	}
+}
+
+func TestServicesThatSwapAddressesDoNotWaitForEachOther(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1/32"), pool("green", "192.0.2.2/32"),
+		service("one", 0, annotated("metallb.io/address-pool", "blue")), service("two", 1, annotated("metallb.io/address-pool", "green")))
+	c.look("one", "two")
+	c.wantStatuses(map[string]string{"one": "192.0.2.1 blue", "two": "192.0.2.2 green"})
+	c.newEvents()
+	c.setAddresses("blue", "192.0.2.9/32")
+	c.setAddresses("green", "192.0.2.1/32")
+	c.setAddresses("blue", "192.0.2.2/32")
+	c.lookAtPools()
+	c.wantStatuses(map[string]string{"one": "192.0.2.2 blue", "two": "192.0.2.1 green"})
+	c.wantEvents(
+		`Normal one: ClearAssignment: 192.0.2.1 may no longer be held: the service asks for pool "blue"`,
+		`Normal two: ClearAssignment: 192.0.2.2 may no longer be held: the service asks for pool "green"`,
+		`Normal two: IPAllocated: Assigned IP ["192.0.2.1"]`,
+		`Normal one: IPAllocated: Assigned IP ["192.0.2.2"]`,
+	)
+}
+
 func TestAServiceThatWentWhileItWasWrittenIsNoError(t *testing.T) {
 	resource := schema.GroupResource{Resource: "services"}
 	for name, refusal := range map[string]error{

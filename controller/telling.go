@@ -23,11 +23,14 @@ type telling struct {
 }
 
 // tellingOf is what there is to tell about a decision. That a service keeps what it
-// has is nothing to tell.
+// has is nothing to tell: of most services nothing needs to be remembered.
 func tellingOf(d lb.Decision, svc *corev1.Service) telling {
-	t := telling{uid: svc.UID, deprecated: strings.Join(kube.Service(svc).Request.Deprecated, ", ")}
+	t := telling{deprecated: strings.Join(kube.Service(svc).Request.Deprecated, ", ")}
 	if d.Reason != lb.IPKept && d.Reason != lb.IPAllocated {
 		t.reason, t.message = d.Reason, d.Message
+	}
+	if t != (telling{}) {
+		t.uid = svc.UID
 	}
 	return t
 }
@@ -65,6 +68,10 @@ func (a *allocator) swapTold(svc *corev1.Service, now telling) telling {
 	defer a.mu.Unlock()
 	before := a.told[kube.Key(svc)]
 	a.told[kube.Key(svc)] = now
+	if now == (telling{}) {
+		delete(a.told, kube.Key(svc))
+	}
+	delete(a.cleared, kube.Key(svc))
 	return before
 }
 

@@ -99,23 +99,32 @@ func withoutPods(manifest string) (string, error) {
 	return strings.Join(kept, "\n---\n"), nil
 }
 
-// Kubeconfig writes a file that lets a program be the service account controller. An empty server is the API server
-// itself.
-func (w *World) Kubeconfig(ctx context.Context, file, server string) error {
+// Token lets a program be the service account controller.
+func (w *World) Token(ctx context.Context) (string, error) {
 	day := int64(24 * 60 * 60)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}
 	token, err := w.Client.CoreV1().ServiceAccounts(herald.Namespace).CreateToken(ctx, "controller", request, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("request a token of the controller: %w", err)
+		return "", fmt.Errorf("request a token of the controller: %w", err)
+	}
+	return token.Status.Token, nil
+}
+
+// Kubeconfig writes a file that lets a program be the service account controller.
+func (w *World) Kubeconfig(ctx context.Context, file string) error {
+	token, err := w.Token(ctx)
+	if err != nil {
+		return err
 	}
 	admin := w.Lab.RESTConfig()
-	cluster := &api.Cluster{Server: server}
-	if server == "" {
-		cluster = &api.Cluster{Server: admin.Host, CertificateAuthorityData: admin.CAData}
-	}
+	return WriteKubeconfig(file, &api.Cluster{Server: admin.Host, CertificateAuthorityData: admin.CAData}, token)
+}
+
+// WriteKubeconfig writes a file that leads to a server.
+func WriteKubeconfig(file string, server *api.Cluster, token string) error {
 	config := api.NewConfig()
-	config.Clusters["lab"] = cluster
-	config.AuthInfos["controller"] = &api.AuthInfo{Token: token.Status.Token}
+	config.Clusters["lab"] = server
+	config.AuthInfos["controller"] = &api.AuthInfo{Token: token}
 	config.Contexts["lab"] = &api.Context{Cluster: "lab", AuthInfo: "controller"}
 	config.CurrentContext = "lab"
 	return clientcmd.WriteToFile(*config, file)

@@ -58,3 +58,13 @@ func (l *Lab) DialFrom(host Host) func(ctx context.Context, network, address str
 		return l.Dial(ctx, host, network, address)
 	}
 }
+
+// Listen listens on a host, as a program that runs there would.
+func (l *Lab) Listen(ctx context.Context, host Host, network, address string) (listener net.Listener, err error) {
+	err = inNamespace(namespace(l.Name, host), func() error {
+		var c net.ListenConfig
+		listener, err = c.Listen(ctx, network, address)
+		return err
+	})
+	return listener, err
+}

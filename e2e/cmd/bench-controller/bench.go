@@ -50,7 +50,7 @@ type bench struct {
 }
 
 func (b *bench) prepare(ctx context.Context) error {
-	if err := b.world.Kubeconfig(ctx, b.kubeconfig, ""); err != nil {
+	if err := b.world.Kubeconfig(ctx, b.kubeconfig); err != nil {
 		return err
 	}
 	return b.world.Lab.Apply(ctx, pool)

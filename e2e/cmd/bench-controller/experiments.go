@@ -105,6 +105,9 @@ func cost(ctx context.Context, c *allocation.Controller, r *report) error {
 	return nil
 }
 
+// idleTime is how long a controller is looked at that has nothing to do.
+const idleTime = time.Minute
+
 // idle counts what a controller asks that has nothing to do.
 func idle(ctx context.Context, b *bench, c *allocation.Controller, r *report) error {
 	before, err := c.Requests(ctx)
@@ -119,7 +122,7 @@ func idle(ctx context.Context, b *bench, c *allocation.Controller, r *report) er
 	if err != nil {
 		return err
 	}
-	time.Sleep(time.Minute)
+	time.Sleep(idleTime)
 	after, err := c.Requests(ctx)
 	if err != nil {
 		return err

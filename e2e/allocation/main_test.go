@@ -1,0 +1,152 @@
+//go:build allocation
+
+package allocation
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/herald-lb/herald/e2e/lab"
+)
+
+// root is the repository's.
+const root = "../.."
+
+var labName = flag.String("lab", "allocation", "the lab's name")
+
+// The tests share a world and, unless they start one themselves, a controller. Each has Services and pools of its own,
+// and ranges that no other uses.
+var (
+	world    *World
+	running  *Controller
+	observed *observer
+	journal  = &log{}
+	// credentials are the kubeconfig of the service account controller.
+	credentials string
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "these tests make a cluster of network namespaces, which takes root: run them with sudo")
+		os.Exit(1)
+	}
+	code, err := run(context.Background(), m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "set the tests of allocation up:", err)
+		os.Exit(1)
+	}
+	os.Exit(code)
+}
+
+func run(ctx context.Context, m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "allocation")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	if world, err = NewWorld(ctx, lab.Options{Name: *labName, Steps: os.Stdout}, root); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, world.Down(ctx)) }()
+	credentials = filepath.Join(dir, "controller.kubeconfig")
+	if err := world.Kubeconfig(ctx, credentials); err != nil {
+		return 0, err
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	if observed, err = observe(watching, world.Client); err != nil {
+		return 0, err
+	}
+	if err := world.Lab.Apply(ctx, canaryPool); err != nil {
+		return 0, err
+	}
+	if running, err = start(ctx, credentials); err != nil {
+		return 0, err
+	}
+	defer func() { running.Stop() }()
+	return m.Run(), nil
+}
+
+// start runs the controller and waits until it is ready.
+func start(ctx context.Context, kubeconfig string, args ...string) (*Controller, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c, err := world.Run(context.WithoutCancel(ctx), Start{Binary: Binary(root), Kubeconfig: kubeconfig, Args: args, Log: journal})
+	if err != nil {
+		return nil, err
+	}
+	return c, c.AwaitReady(ctx)
+}
+
+// restart replaces the controller that runs, once what was done to it meanwhile is over.
+func restart(ctx context.Context, t *testing.T, end func(*Controller), meanwhile func()) {
+	t.Helper()
+	replace(ctx, t, end, meanwhile, credentials)
+}
+
+// instead runs another controller for the time of a test.
+func instead(ctx context.Context, t *testing.T, kubeconfig string, args ...string) {
+	t.Helper()
+	replace(ctx, t, (*Controller).Stop, func() {}, kubeconfig, args...)
+	t.Cleanup(func() { replace(context.WithoutCancel(ctx), t, (*Controller).Stop, func() {}, credentials) })
+}
+
+func replace(ctx context.Context, t *testing.T, end func(*Controller), meanwhile func(), kubeconfig string, args ...string) {
+	t.Helper()
+	end(running)
+	meanwhile()
+	c, err := start(ctx, kubeconfig, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running = c
+}
+
+// begin gives a test its time, which is generous: it ends tests that hang, and judges nothing. If the test fails, what
+// the controller has said since is printed.
+func begin(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	from := journal.length()
+	t.Cleanup(func() {
+		cancel()
+		if t.Failed() {
+			t.Logf("the controller's log since:\n%s", last(journal.since(from), 60))
+		}
+	})
+	return ctx
+}
+
+func last(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "")
+}
+
+// log keeps what the controllers write.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *log) length() int { return len(l.since(0)) }
+
+func (l *log) since(from int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()[from:]
+}
