@@ -73,7 +73,7 @@ func TestSIGKILLInABurst(t *testing.T) {
 	created := make([]*corev1.Service, count)
 	done := make(chan error)
 	go func() {
-		done <- inParallel(8, count, func(i int) (err error) {
+		done <- InParallel(8, count, func(i int) (err error) {
 			svc := newService(fmt.Sprintf("burst-%d", i), both)
 			created[i], err = world.Client.CoreV1().Services(svc.Namespace).Create(s.ctx, svc, metav1.CreateOptions{})
 			return err
@@ -109,33 +109,6 @@ func atLeast(count int, prefix string) error {
 		return fmt.Errorf("there are %d", served)
 	}
 	return nil
-}
-
-// inParallel does something for each number below count, so many at a time.
-func inParallel(workers, count int, do func(int) error) error {
-	numbers, errs := make(chan int), make(chan error, workers)
-	for range workers {
-		go func() {
-			var first error
-			for i := range numbers {
-				if first == nil {
-					first = do(i)
-				}
-			}
-			errs <- first
-		}()
-	}
-	for i := range count {
-		numbers <- i
-	}
-	close(numbers)
-	var first error
-	for range workers {
-		if err := <-errs; first == nil {
-			first = err
-		}
-	}
-	return first
 }
 
 // statusOf writes a status as another controller would have left it.

@@ -21,7 +21,7 @@ type Link struct {
 	// carrier, broadcasts, resolves addresses and is nobody's port.
 	ARP bool
 	// NDP says that IPv6 addresses can be announced here: as ARP, and the link
-	// has a usable link-local address to answer from (RFC 4861 section 4.4).
+	// has a link-local address, without which the kernel speaks no IPv6 there.
 	NDP bool
 	// Unusable says in words why neither ARP nor NDP is possible, for logs and
 	// events: "down", "no carrier", "port of bridge br0", "excluded by ^veth.*".

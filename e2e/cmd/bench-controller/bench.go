@@ -107,7 +107,7 @@ func (b *bench) create(ctx context.Context, count int) ([]allocation.Times, erro
 	if err != nil {
 		return nil, err
 	}
-	err = inParallel(count, func(i int) error { return watch.Create(ctx, service(i)) })
+	err = allocation.InParallel(clients, count, func(i int) error { return watch.Create(ctx, service(i)) })
 	if err != nil {
 		return nil, err
 	}
@@ -120,35 +120,7 @@ func (b *bench) removeServices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return inParallel(len(list.Items), func(i int) error {
+	return allocation.InParallel(clients, len(list.Items), func(i int) error {
 		return services.Delete(ctx, list.Items[i].Name, metav1.DeleteOptions{})
 	})
-}
-
-// inParallel hands the numbers below count to as many workers as there are clients, and returns the first error.
-func inParallel(count int, do func(int) error) error {
-	numbers := make(chan int)
-	errs := make(chan error, clients)
-	for range clients {
-		go func() {
-			var first error
-			for i := range numbers {
-				if first == nil {
-					first = do(i)
-				}
-			}
-			errs <- first
-		}()
-	}
-	for i := range count {
-		numbers <- i
-	}
-	close(numbers)
-	var first error
-	for range clients {
-		if err := <-errs; first == nil {
-			first = err
-		}
-	}
-	return first
 }
