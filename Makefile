@@ -89,11 +89,6 @@ test-e2e: ## Run the end-to-end tests in a cluster of network namespaces (root)
 	$(if $(E2E_PACKAGES),go test -tags e2e -count=1 -p 1 -timeout 10m $(E2E_PACKAGES))
 	cd e2e && go test -tags e2e -count=1 -p 1 -timeout 40m ./...
 
-# Apart from make test until it has proven itself steady: it delays and breaks the controller's requests on purpose.
-.PHONY: test-allocation
-test-allocation: build ## Run the controller against a real API server, with slow and failing writes (root)
-	cd e2e && go test -tags allocation -count=1 -timeout 20m ./allocation
-
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s) each
 	tools/fuzz.sh $(FUZZTIME)
@@ -101,7 +96,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s) each
 .PHONY: bench
 bench: build image-archives ## Run the Go benchmarks and measure the figures in the lab (root)
 	go test -run '^$$' -bench . -benchmem ./...
-	cd e2e && go run ./cmd/bench
+	cd e2e && go run ./cmd/bench && go run ./cmd/bench-controller
 
 ##@ Demo
 

@@ -1,4 +1,4 @@
-//go:build allocation
+//go:build e2e
 
 package allocation
 
@@ -48,32 +48,62 @@ func TestMain(m *testing.M) {
 }
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "allocation")
+	err = open(ctx, lab.Options{Name: *labName, Steps: os.Stdout})
+	defer func() { err = errors.Join(err, end(ctx)) }()
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
-	if world, err = NewWorld(ctx, lab.Options{Name: *labName, Steps: os.Stdout}, root); err != nil {
-		return 0, err
+	return m.Run(), nil
+}
+
+// open makes the world that the tests play in, with an observer and a controller.
+func open(ctx context.Context, o lab.Options) error {
+	var err error
+	world, running, observed = nil, nil, nil
+	if world, err = NewWorld(ctx, o, root); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, world.Down(ctx)) }()
-	credentials = filepath.Join(dir, "controller.kubeconfig")
+	credentials = filepath.Join(os.TempDir(), o.Name+".kubeconfig")
 	if err := world.Kubeconfig(ctx, credentials); err != nil {
-		return 0, err
+		return err
 	}
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	if observed, err = observe(watching, world.Client); err != nil {
-		return 0, err
+	if observed, err = observe(ctx, world.Client); err != nil {
+		return err
 	}
 	if err := world.Lab.Apply(ctx, canaryPool); err != nil {
-		return 0, err
+		return err
 	}
-	if running, err = start(ctx, credentials); err != nil {
-		return 0, err
+	running, err = start(ctx, credentials)
+	return err
+}
+
+// end undoes as much of open as was done.
+func end(ctx context.Context) error {
+	if running != nil {
+		running.Stop()
 	}
-	defer func() { running.Stop() }()
-	return m.Run(), nil
+	if observed != nil {
+		observed.stop()
+	}
+	if world == nil {
+		return nil
+	}
+	return errors.Join(world.Down(context.WithoutCancel(ctx)), os.Remove(credentials))
+}
+
+// elsewhere lets a test play in a world of its own, beside the one of the others.
+func elsewhere(t *testing.T, o lab.Options) {
+	t.Helper()
+	w, c, seen, file := world, running, observed, credentials
+	t.Cleanup(func() {
+		if err := end(t.Context()); err != nil {
+			t.Error(err)
+		}
+		world, running, observed, credentials = w, c, seen, file
+	})
+	if err := open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // start runs the controller and waits until it is ready.

@@ -1,4 +1,4 @@
-//go:build allocation
+//go:build e2e
 
 package allocation
 
@@ -25,6 +25,7 @@ type observer struct {
 	mu         sync.Mutex
 	histories  map[types.UID]*history
 	violations []string
+	stop       context.CancelFunc
 }
 
 // history is one Service's life, each version as the watch showed it.
@@ -39,7 +40,8 @@ type version struct {
 }
 
 func observe(ctx context.Context, client kubernetes.Interface) (*observer, error) {
-	o := &observer{histories: map[types.UID]*history{}}
+	ctx, stop := context.WithCancel(ctx)
+	o := &observer{histories: map[types.UID]*history{}, stop: stop}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	informer := factory.Core().V1().Services().Informer()
 	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{

@@ -1,4 +1,4 @@
-//go:build allocation
+//go:build e2e
 
 package allocation
 

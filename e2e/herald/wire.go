@@ -77,7 +77,7 @@ func hostWith(address string, all []lab.Host) lab.Host {
 		return lab.Host(address)
 	}
 	for _, host := range all {
-		if host != lab.Far && lab.AddressesOf(host).V4.As4()[3] == mac[5] {
+		if host.OnLAN() && lab.AddressesOf(host).V4.As4()[3] == mac[5] {
 			return host
 		}
 	}

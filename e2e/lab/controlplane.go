@@ -87,7 +87,7 @@ func (l *Lab) programArgs(program string) []string {
 	case APIServer:
 		return []string{
 			"--etcd-servers=http://127.0.0.1:2379", "--advertise-address=" + address, "--bind-address=::",
-			"--service-cluster-ip-range=" + Services4 + "," + Services6,
+			"--service-cluster-ip-range=" + l.serviceRanges(),
 			"--tls-cert-file=" + l.pki(APIServer+".crt"), "--tls-private-key-file=" + l.pki(APIServer+".key"),
 			"--client-ca-file=" + l.pki("ca.crt"), "--token-auth-file=" + l.pki("tokens.csv"),
 			"--kubelet-client-certificate=" + l.pki("kubelet-client.crt"), "--kubelet-client-key=" + l.pki("kubelet-client.key"),
@@ -111,6 +111,13 @@ func (l *Lab) programArgs(program string) []string {
 	return nil
 }
 
+func (l *Lab) serviceRanges() string {
+	if l.singleStack {
+		return Services4
+	}
+	return Services4 + "," + Services6
+}
+
 // startProgram starts one program of the control plane and remembers it.
 func (l *Lab) startProgram(ctx context.Context, program string) error {
 	args := append([]string{l.set.LookPath(program)}, l.programArgs(program)...)
@@ -118,7 +125,7 @@ func (l *Lab) startProgram(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	return l.remember(string(Control)+"/"+program, process)
+	return l.remember(programKey(Control, program), process)
 }
 
 // startControlPlane returns when the API server serves. Its clients are started then: they give up on one that takes
@@ -160,7 +167,7 @@ func (l *Lab) awaitAPIServer(ctx context.Context) error {
 // alive says whether a program of the control plane runs.
 func (l *Lab) alive(host Host, program string) bool {
 	st, err := l.store().load()
-	return err == nil && st.Processes[string(host)+"/"+program].Alive()
+	return err == nil && st.Processes[programKey(host, program)].Alive()
 }
 
 // KillProgram kills a program of the control plane, as the machine's out-of-memory killer would.
@@ -169,7 +176,7 @@ func (l *Lab) KillProgram(program string) error {
 	if err != nil {
 		return err
 	}
-	process, ok := st.Processes[string(Control)+"/"+program]
+	process, ok := st.Processes[programKey(Control, program)]
 	if !ok {
 		return fmt.Errorf("kill %s: the control plane has no such program", program)
 	}

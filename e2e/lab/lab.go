@@ -7,6 +7,7 @@
 //	LAN ────┬────────┼────────┼───────┬────────┬───  192.168.10.0/24, fd00:10::/64
 //	        │                         │        │
 //	far ─ router                    node1 … nodeN
+//	far2 ─ router2
 //
 // A lab has a name, from which all that it makes on the machine takes its own, so that several exist side by side. Its
 // state is on disk: any program can work on it, and take it down, after the one that made it has ended or crashed.
@@ -43,6 +44,11 @@ type Options struct {
 	Light    bool
 	Programs map[string]string // image without its tag → program, for light nodes
 
+	SingleStack bool // Services have IPv4 cluster addresses alone
+
+	// Bare is the network and its hosts alone: no cluster, and no programs but those that are started on the hosts.
+	Bare bool
+
 	Steps io.Writer // is told what is being done, with timing; nil: nobody is
 }
 
@@ -50,11 +56,12 @@ type Options struct {
 type Lab struct {
 	Name string
 
-	nodes  int
-	light  bool
-	set    binaries.Set
-	rest   *rest.Config
-	client kubernetes.Interface
+	nodes       int
+	light       bool
+	singleStack bool
+	set         binaries.Set
+	rest        *rest.Config
+	client      kubernetes.Interface
 }
 
 const killSignal = syscall.SIGKILL
@@ -69,28 +76,31 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	steps := newSteps(o.Steps)
-	if err := binaries.EnsureDebian(ctx, steps.say); err != nil {
-		return nil, err
-	}
-	set, err := binaries.Ensure(ctx, steps.say)
+	set, err := programsFor(ctx, o, steps)
 	if err != nil {
 		return nil, err
-	}
-	if o.Light {
-		if err := set.EnsureLightlet(ctx); err != nil {
-			return nil, err
-		}
 	}
 	if err := Down(ctx, o.Name); err != nil {
 		return nil, err
 	}
 	steps.done("programs at hand")
 
-	l := &Lab{Name: o.Name, nodes: o.Nodes, light: o.Light, set: set}
+	l := &Lab{Name: o.Name, nodes: o.Nodes, light: o.Light, singleStack: o.SingleStack, set: set}
 	if err := l.up(ctx, o, steps); err != nil {
 		return nil, fmt.Errorf("bring lab %s up: %w (what was made is kept for a look; logs in %s/logs)", o.Name, err, l.dir())
 	}
 	return l, nil
+}
+
+func programsFor(ctx context.Context, o Options, steps *steps) (binaries.Set, error) {
+	if err := binaries.EnsureDebian(ctx, steps.say); err != nil || o.Bare {
+		return binaries.Set{}, err
+	}
+	set, err := binaries.Ensure(ctx, steps.say)
+	if err == nil && o.Light {
+		err = set.EnsureLightlet(ctx)
+	}
+	return set, err
 }
 
 func (o *Options) complete() error {
@@ -125,6 +135,15 @@ func (l *Lab) up(ctx context.Context, o Options, steps *steps) error {
 	if err := wireUp(ctx, l.Name, l.nodes); err != nil {
 		return err
 	}
+	if !o.Bare {
+		if err := l.upCluster(ctx, o, steps); err != nil {
+			return err
+		}
+	}
+	return l.store().change(func(st *state) { st.Ready = true })
+}
+
+func (l *Lab) upCluster(ctx context.Context, o Options, steps *steps) error {
 	if err := l.writeCredentials(); err != nil {
 		return err
 	}
@@ -162,7 +181,7 @@ func (l *Lab) up(ctx context.Context, o Options, steps *steps) error {
 		return err
 	}
 	steps.done(fmt.Sprintf("%d nodes Ready", l.nodes))
-	return l.store().change(func(st *state) { st.Ready = true })
+	return nil
 }
 
 // claim writes down what is about to be made.
@@ -178,7 +197,7 @@ func (l *Lab) claim(o Options) error {
 	}
 	return l.store().change(func(st *state) {
 		*st = state{
-			Name: o.Name, Nodes: o.Nodes, ProxyMode: o.ProxyMode, Light: o.Light, Programs: o.Programs,
+			Name: o.Name, Nodes: o.Nodes, ProxyMode: o.ProxyMode, Light: o.Light, Bare: o.Bare, Programs: o.Programs, SingleStack: o.SingleStack,
 			Boot: bootID(), Namespaces: labNamespaces(l.Name, l.nodes), Cgroups: groups, Processes: map[string]Process{},
 		}
 	})
@@ -199,11 +218,13 @@ func Open(ctx context.Context, name string) (*Lab, error) {
 	if st.Boot != bootID() || !st.Ready {
 		return nil, fmt.Errorf("lab %s: %w (it did not get to its end, or the machine was restarted since; down removes what is left)", name, ErrDown)
 	}
-	set, err := binaries.Ensure(ctx, func(string, ...any) {})
-	if err != nil {
+	l := &Lab{Name: name, nodes: st.Nodes, light: st.Light, singleStack: st.SingleStack}
+	if st.Bare {
+		return l, nil
+	}
+	if l.set, err = binaries.Ensure(ctx, func(string, ...any) {}); err != nil {
 		return nil, err
 	}
-	l := &Lab{Name: name, nodes: st.Nodes, light: st.Light, set: set}
 	return l, l.connect()
 }
 
@@ -305,7 +326,7 @@ func (l *Lab) Command(ctx context.Context, host Host, args ...string) (*exec.Cmd
 
 func (l *Lab) command(ctx context.Context, host Host, args ...string) *exec.Cmd {
 	enter := []string{"ip", "netns", "exec", namespace(l.Name, host)}
-	path := strings.Join(append(slices.Clone(l.set.Path), os.Getenv("PATH")), ":")
+	path := strings.Join(slices.Concat([]string{l.hostBin(host)}, l.set.Path, []string{os.Getenv("PATH")}), ":")
 	kubeconfig := l.kubeconfig("admin")
 	if pid, ok := l.firstProcess(host); ok && host.IsNode() {
 		enter = []string{"nsenter", "--target", fmt.Sprint(pid), "--all", "--"}

@@ -3,11 +3,12 @@ package lab
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Host is a machine of the lab: node1 to nodeN, or one of the four below.
+// Host is a machine of the lab: node1 to nodeN, or one of those below.
 type Host string
 
 // The hosts that are no nodes.
@@ -16,6 +17,8 @@ const (
 	Client  Host = "client"  // a neighbour on the LAN
 	Router  Host = "router"  // the LAN's way out
 	Far     Host = "far"     // a client behind the router
+	Router2 Host = "router2" // another router on the LAN
+	Far2    Host = "far2"    // a client behind that one
 )
 
 // DefaultName is the lab that commands mean when none is named.
@@ -47,9 +50,15 @@ func (h Host) IsNode() bool {
 	return ok
 }
 
-// hosts lists everything on the LAN, then far.
+// IsRouter tells the two routers from the other hosts.
+func (h Host) IsRouter() bool { return h == Router || h == Router2 }
+
+// OnLAN tells the hosts on the LAN from those behind a router.
+func (h Host) OnLAN() bool { return h != Far && h != Far2 }
+
+// hosts lists everything on the LAN, then what is behind the routers.
 func hosts(nodes int) []Host {
-	return append([]Host{Router, Control, Client}, append(nodeNames(nodes), Far)...)
+	return slices.Concat([]Host{Router, Router2, Control, Client}, nodeNames(nodes), []Host{Far, Far2})
 }
 
 func nodeNames(nodes int) []Host {

@@ -60,7 +60,7 @@ func TestAddressPlan(t *testing.T) {
 				t.Errorf("%s has %s, in %q", host, a, in)
 			}
 		}
-		if host == Far {
+		if !host.OnLAN() {
 			continue // on another link
 		}
 		if other, taken := macs[macOf(host)]; taken {
@@ -71,8 +71,11 @@ func TestAddressPlan(t *testing.T) {
 }
 
 func wanted(h Host) string {
-	if h == Far {
+	switch h {
+	case Far:
 		return "far"
+	case Far2:
+		return "far2"
 	}
 	return "lan"
 }
@@ -90,6 +93,8 @@ func within(a netip.Addr) string {
 		return "lan"
 	case in(Far4), in(Far6):
 		return "far"
+	case in(Far24), in(Far26):
+		return "far2"
 	}
 	return "nowhere"
 }

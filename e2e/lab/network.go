@@ -16,7 +16,7 @@ const netnsDir = "/run/netns"
 func netnsFile(namespace string) string { return filepath.Join(netnsDir, namespace) }
 
 // wireUp makes the lab's network: a bridge in a namespace of its own is the LAN, each host in its namespace has the link
-// eth0 on it, and far is behind the router.
+// eth0 on it, and far and far2 are behind the routers.
 func wireUp(ctx context.Context, lab string, nodes int) error {
 	if err := ip(ctx, "", addNamespaces(lab, nodes)); err != nil {
 		return err
@@ -57,7 +57,7 @@ func labNamespaces(lab string, nodes int) []string {
 func bridge(lab string, nodes int) []string {
 	commands := []string{"link set lo up", "link add lan type bridge mcast_snooping 0 forward_delay 0", "link set lan up"}
 	for _, host := range hosts(nodes) {
-		if host == Far {
+		if !host.OnLAN() {
 			continue
 		}
 		commands = append(commands,
@@ -76,28 +76,41 @@ func hostLinks(lab string, host Host, nodes int) []string {
 		fmt.Sprintf("address add %s/24 dev eth0", own.V4),
 		fmt.Sprintf("address add %s/64 dev eth0 nodad", own.V6),
 	}
-	switch host {
-	case Router:
-		far := farAddresses(routerNumber)
-		return append(commands,
-			"link add far0 type veth peer name eth0 netns "+namespace(lab, Far),
-			"link set far0 up",
-			fmt.Sprintf("address add %s/24 dev far0", far.V4),
-			fmt.Sprintf("address add %s/64 dev far0 nodad", far.V6))
-	case Far:
-		return append(commands, defaultRoutes(farAddresses(routerNumber))...)
+	for _, s := range stubs {
+		switch {
+		case host == s.router:
+			commands = append(commands, s.links(lab)...)
+		case host == s.far:
+			commands = append(commands, defaultRoutes(s.gateway())...)
+		case host.OnLAN():
+			commands = append(commands, routesTo(s.v4, s.v6, AddressesOf(s.router))...)
+		}
 	}
-	commands = append(commands, defaultRoutes(lanAddresses(routerNumber))...)
+	if host.OnLAN() && !host.IsRouter() {
+		commands = append(commands, defaultRoutes(AddressesOf(Router))...)
+	}
 	if host == Control || host.IsNode() {
 		commands = append(commands, podRoutes(host, nodes)...)
 	}
 	return commands
 }
 
-func defaultRoutes(via Addresses) []string {
+// links join a router to the client behind it.
+func (s stub) links(lab string) []string {
 	return []string{
-		fmt.Sprintf("route add default via %s", via.V4),
-		fmt.Sprintf("route add default via %s", via.V6),
+		"link add far0 type veth peer name eth0 netns " + namespace(lab, s.far),
+		"link set far0 up",
+		fmt.Sprintf("address add %s/24 dev far0", s.gateway().V4),
+		fmt.Sprintf("address add %s/64 dev far0 nodad", s.gateway().V6),
+	}
+}
+
+func defaultRoutes(via Addresses) []string { return routesTo("0.0.0.0/0", "::/0", via) }
+
+func routesTo(v4, v6 string, via Addresses) []string {
+	return []string{
+		fmt.Sprintf("route add %s via %s", v4, via.V4),
+		fmt.Sprintf("route add %s via %s", v6, via.V6),
 	}
 }
 
@@ -107,22 +120,20 @@ func podRoutes(host Host, nodes int) (commands []string) {
 	for n := 1; n <= nodes; n++ {
 		if node := NodeName(n); node != host {
 			v4, v6 := podRanges(n)
-			commands = append(commands,
-				fmt.Sprintf("route add %s via %s", v4, AddressesOf(node).V4),
-				fmt.Sprintf("route add %s via %s", v6, AddressesOf(node).V6))
+			commands = append(commands, routesTo(v4.String(), v6.String(), AddressesOf(node))...)
 		}
 	}
 	return commands
 }
 
 // setSysctls writes a namespace's own settings. Duplicate address detection would hold every new address back for a
-// second or more. The router spreads flows over next hops by ports as well.
+// second or more. The routers spread flows over next hops by ports as well.
 func setSysctls(ns string, host Host) error {
 	settings := []string{"ipv6/conf/all/accept_dad=0", "ipv6/conf/default/accept_dad=0"}
-	if host == Router || host.IsNode() {
+	if host.IsRouter() || host.IsNode() {
 		settings = append(settings, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv6/conf/default/forwarding=1")
 	}
-	if host == Router {
+	if host.IsRouter() {
 		settings = append(settings, "ipv4/fib_multipath_hash_policy=1", "ipv6/fib_multipath_hash_policy=1")
 	}
 	return inNamespace(ns, func() error {

@@ -22,12 +22,15 @@ type state struct {
 	Nodes     int               `json:"nodes"`
 	ProxyMode string            `json:"proxyMode"`
 	Light     bool              `json:"light,omitempty"`
+	Bare      bool              `json:"bare,omitempty"`
 	Programs  map[string]string `json:"programs,omitempty"`
+
+	SingleStack bool `json:"singleStack,omitempty"`
 
 	Boot       string             `json:"boot"` // of the machine: processes and namespaces do not outlive it
 	Namespaces []string           `json:"namespaces"`
 	Cgroups    []string           `json:"cgroups"`   // directories, each the top of the lab's own tree
-	Processes  map[string]Process `json:"processes"` // by host, or host/program on the control plane
+	Processes  map[string]Process `json:"processes"` // by host, or host/program
 	Ready      bool               `json:"ready"`     // up got to its end
 }
 

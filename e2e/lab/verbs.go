@@ -95,7 +95,7 @@ func (l *Lab) Revive(ctx context.Context, node Host) error {
 
 // Cable plugs a host's cable in or pulls it: the bridge's port goes up or down, and the host's own link with it.
 func (l *Lab) Cable(ctx context.Context, host Host, in bool) error {
-	if !slices.Contains(l.Hosts(), host) || host == Far {
+	if !slices.Contains(l.Hosts(), host) || !host.OnLAN() {
 		return fmt.Errorf("lab %s has no host %q on its LAN; it has %s", l.Name, host, join(l.Hosts()))
 	}
 	direction := map[bool]string{true: "up", false: "down"}[in]
@@ -203,7 +203,7 @@ func (l *Lab) Status(ctx context.Context) ([]HostStatus, error) {
 	}
 	var all []HostStatus
 	for _, host := range l.Hosts() {
-		s := HostStatus{Host: host, Addresses: AddressesOf(host), On: true, Cable: ports[host] || host == Far}
+		s := HostStatus{Host: host, Addresses: AddressesOf(host), On: true, Cable: ports[host] || !host.OnLAN()}
 		if host.IsNode() {
 			_, s.On = l.firstProcess(host)
 			s.Ready = !slices.Contains(waiting, string(host))
@@ -214,6 +214,9 @@ func (l *Lab) Status(ctx context.Context) ([]HostStatus, error) {
 }
 
 func (l *Lab) notReady(ctx context.Context) ([]string, error) {
+	if l.client == nil { // a bare lab
+		return nodeStrings(l.NodeNames()), nil
+	}
 	nodes, err := l.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)

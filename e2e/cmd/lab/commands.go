@@ -36,7 +36,7 @@ var commands []command
 
 func init() {
 	commands = []command{
-		{"up", "[--nodes N] [--proxy-mode nftables|iptables] [--light]", "bring the lab up (what is left of an earlier one goes first)", up},
+		{"up", "[--nodes N] [--proxy-mode nftables|iptables] [--light] [--single-stack] [--bare]", "bring the lab up (what is left of an earlier one goes first)", up},
 		{"down", "", "end the lab and remove all that it made", down},
 		{"status", "", "list the hosts: addresses, on or off, cable, Ready", status},
 		{"kill", "NODE", "a power cut: the cable goes dark and all processes die", onNode((*lab.Lab).Kill)},
@@ -58,7 +58,7 @@ func usage(out io.Writer) {
 		fmt.Fprintf(w, "  %s %s\t%s\n", c.verb, c.args, c.help)
 	}
 	w.Flush()
-	fmt.Fprintf(out, "\nHosts: control, client, router, far (behind the router), node1, node2, ...\n"+
+	fmt.Fprintf(out, "\nHosts: control, client, router, far (behind router), router2, far2 (behind router2), node1, node2, ...\n"+
 		"Addresses that are free for pools: %s, %s\n"+
 		"Labs with different names exist side by side; without --name it is $HERALD_LAB, else %s.\n", lab.Pool4, lab.Pool6, lab.DefaultName)
 }
@@ -96,7 +96,9 @@ func up(ctx context.Context, i invocation) error {
 	options := lab.Options{Name: i.lab, Steps: i.out}
 	flags.IntVar(&options.Nodes, "nodes", 3, "how many nodes")
 	flags.StringVar(&options.ProxyMode, "proxy-mode", "nftables", "kube-proxy's mode: nftables or iptables")
+	flags.BoolVar(&options.Bare, "bare", false, "the network and its hosts alone, without a cluster")
 	flags.BoolVar(&options.Light, "light", false, "nodes without kubelets and containers, for labs of many nodes")
+	flags.BoolVar(&options.SingleStack, "single-stack", false, "Services have IPv4 cluster addresses alone")
 	if err := flags.Parse(i.args); err != nil {
 		return err
 	}
@@ -219,8 +221,17 @@ func in(ctx context.Context, i invocation) error {
 func attach(command *exec.Cmd) error {
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return command.Run()
+	err := command.Run()
+	if ended := new(exec.ExitError); errors.As(err, &ended) && ended.ExitCode() > 0 {
+		return &commandFailed{ended.ExitCode()}
+	}
+	return err
 }
+
+// commandFailed is the end of a command that a person has run on a host.
+type commandFailed struct{ code int }
+
+func (c *commandFailed) Error() string { return fmt.Sprintf("exit status %d", c.code) }
 
 func probeFrom(ctx context.Context, i invocation) error {
 	if err := i.want(2); err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 )
@@ -17,8 +16,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout)
-	if failed := new(exec.ExitError); errors.As(err, &failed) && failed.ExitCode() > 0 {
-		os.Exit(failed.ExitCode()) // a command on a host has said itself what was wrong
+	if failed := new(commandFailed); errors.As(err, &failed) {
+		os.Exit(failed.code) // it has said itself what was wrong
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(2)
