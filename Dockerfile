@@ -11,12 +11,18 @@ RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o / \
     ./controller ./speaker
 
 FROM scratch AS controller
+ARG VERSION=devel
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${COMMIT}
 COPY --from=build /controller /controller
 USER 65534:65534
 ENTRYPOINT ["/controller"]
 
 # Root, for NET_RAW reaches no other user; the manifest drops all other capabilities.
 FROM scratch AS speaker
+ARG VERSION=devel
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${COMMIT}
 COPY --from=build /speaker /speaker
 USER 0:0
 ENTRYPOINT ["/speaker"]

@@ -25,6 +25,7 @@ E2E_PACKAGES = $(addprefix ./,$(sort $(dir $(shell grep -rlx '//go:build e2e' --
 CONTROLLER_GEN := go tool -modfile=tools/go.mod controller-gen
 KUSTOMIZE      := go tool -modfile=tools/go.mod kustomize
 TOOLS          := $(CURDIR)/tools
+CHART          := config/charts/herald
 
 ##@ Build
 
@@ -60,9 +61,21 @@ generate: ## Generate deepcopy functions and CRDs from the types in api/
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 
 .PHONY: manifests
-manifests: ## Render config/manifests/herald.yaml, the one file that installs Herald
+manifests: ## Render config/manifests: herald.yaml, the one file that installs Herald, and additions to it
 	mkdir -p config/manifests
 	$(KUSTOMIZE) build config/default --output config/manifests/herald.yaml
+	$(KUSTOMIZE) build config/prometheus --output config/manifests/herald-prometheus.yaml
+	$(KUSTOMIZE) build config/networkpolicies --output config/manifests/herald-networkpolicies.yaml
+
+# Definitions, roles and so on have one source, config/. The chart has copies, as what is outside of it a template cannot read.
+.PHONY: chart
+chart: ## Copy into the chart what it has in common with the manifests
+	mkdir -p $(CHART)/files/rbac $(CHART)/charts/crds/templates
+	$(KUSTOMIZE) build config/charts/crds --output $(CHART)/charts/crds/templates/crds.yaml
+	cp config/rbac/{controller,speaker,metrics-reader}.yaml $(CHART)/files/rbac
+	cp config/controllers/excludel2.yaml config/webhook/webhook.yaml $(CHART)/files
+	cp config/dashboards/herald.json $(CHART)/files/dashboard.json
+	sed -i -e 's/^version: .*/version: $(VERSION:v%=%)/' -e 's/^appVersion: .*/appVersion: $(VERSION)/' $(CHART)/Chart.yaml
 
 .PHONY: clean
 clean: ## Remove build/
@@ -71,21 +84,27 @@ clean: ## Remove build/
 ##@ Test
 
 .PHONY: test
-test: lint test-unit ## Run all checks: lint, unit tests, short fuzzing, end-to-end tests (as root)
+test: packages lint test-unit ## Run all checks: lint, unit tests, short fuzzing, end-to-end tests (as root)
 	$(MAKE) fuzz FUZZTIME=3s
 	$(MAKE) test-e2e
+
+# Unit tests try the alerts where Debian's promtool is, and only root can install it.
+.PHONY: packages
+packages:
+	[ "$$(id -u)" != 0 ] || tools/setup.sh
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests with the race detector: no root, no network
 	go test -race ./...
 	cd tools && go test -race ./...
+	cd tools/helm && go test ./...
 	cd e2e && go test -race ./...
 
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end tests in a cluster of network namespaces (root)
 	@[ "$$(id -u)" = 0 ] || { echo "make test-e2e builds a cluster of network namespaces, which takes root: run it with sudo." >&2; exit 1; }
 	tools/setup.sh
-	$(MAKE) build image-archives manifests
+	$(MAKE) build image-archives manifests chart
 	$(if $(E2E_PACKAGES),go test -tags e2e -count=1 -p 1 -timeout 10m $(E2E_PACKAGES))
 	cd e2e && go test -tags e2e -count=1 -p 1 -timeout 40m ./...
 
@@ -96,7 +115,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s) each
 .PHONY: bench
 bench: build image-archives ## Run the Go benchmarks and measure the figures in the lab (root)
 	go test -run '^$$' -bench . -benchmem ./...
-	cd e2e && go run ./cmd/bench && go run ./cmd/bench-controller
+	cd e2e && go run ./cmd/bench && go run ./cmd/bench-controller && go run ./cmd/bench-bgp
 
 ##@ Demo
 
@@ -115,11 +134,11 @@ lint: lint-go lint-imports lint-generated lint-vulnerabilities ## Check formatti
 
 .PHONY: format
 format: ## Format the Go code with gofumpt
-	tools/lint.sh fmt . e2e tools
+	tools/lint.sh fmt . e2e tools tools/helm
 
 .PHONY: lint-go
 lint-go:
-	tools/lint.sh run . e2e tools
+	tools/lint.sh run . e2e tools tools/helm
 
 # Never from the test cache, which does not see what the other packages import.
 .PHONY: lint-imports

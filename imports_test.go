@@ -51,7 +51,7 @@ var rooms = map[string]room{
 	"internal/plan":     {why: whyPure, pure: true, mayImport: []string{"internal/lb", "internal/election"}},
 
 	"internal/kube":    {why: whyEdge, mayImport: slices.Concat(apis, []string{"internal/lb", "internal/config"})},
-	"internal/webhook": {why: whyEdge, mayImport: slices.Concat(apis, []string{"internal/config"})},
+	"internal/webhook": {why: whyEdge, mayImport: slices.Concat(apis, []string{"internal/lb", "internal/config"})},
 	"internal/layer2":  {why: whyEdge, mayImport: []string{"internal/lb"}},
 	"internal/link":    {why: whyEdge, mayImport: []string{"internal/lb"}},
 	"internal/bgp":     {why: whyEdge, mayImport: []string{"internal/lb"}},

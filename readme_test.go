@@ -12,7 +12,7 @@ func TestREADMEShowsTheManifestsOfTheDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"e2e/manifests/pool.yaml", "e2e/manifests/service.yaml"} {
+	for _, name := range []string{"e2e/manifests/pool.yaml", "e2e/manifests/service.yaml", "e2e/manifests/bgp.yaml"} {
 		manifest, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/config"
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/kube"
@@ -31,7 +32,8 @@ var update = flag.Bool("update", false, "write what the worlds come to into test
 
 // A world is a story in manifests: what users and the cluster do, chapter by chapter.
 // Beside it, in the file of the same name that ends in .plan, stands what Herald makes
-// of each chapter: who holds which addresses, and who announces them.
+// of each chapter: who holds which addresses, who announces them, and what routers are
+// offered.
 //
 // A chapter begins with a line "# ==== title". Its objects are applied; one with a
 // deletionTimestamp is deleted. The live speakers are the Pods of the label
@@ -156,6 +158,21 @@ func (w *world) configuration() config.Objects {
 	for _, a := range all[*v1beta1.L2Advertisement](w) {
 		o.L2Advertisements = append(o.L2Advertisements, *a)
 	}
+	for _, p := range all[*v1beta2.BGPPeer](w) {
+		o.Peers = append(o.Peers, *p)
+	}
+	for _, a := range all[*v1beta1.BGPAdvertisement](w) {
+		o.BGPAdvertisements = append(o.BGPAdvertisements, *a)
+	}
+	for _, p := range all[*v1beta1.BFDProfile](w) {
+		o.BFDProfiles = append(o.BFDProfiles, *p)
+	}
+	for _, c := range all[*v1beta1.Community](w) {
+		o.Communities = append(o.Communities, *c)
+	}
+	for _, s := range all[*corev1.Secret](w) {
+		o.Secrets = append(o.Secrets, config.Secret{Name: s.Name, Type: string(s.Type), Password: lb.Secret(s.StringData["password"])})
+	}
 	for _, n := range all[*corev1.Namespace](w) {
 		o.Namespaces = append(o.Namespaces, config.Namespace{Name: n.Name, Labels: n.Labels})
 	}
@@ -176,12 +193,16 @@ func (w *world) decide(out *strings.Builder) {
 		out.WriteString("\n")
 	}
 	decisions := w.assign(c)
+	view := plan.View{Config: c, Nodes: objects.Nodes, Speakers: w.speakers(), Links: links}
 	for _, svc := range w.services() {
 		key := kube.Key(svc)
 		fmt.Fprintf(out, "service %s\n", key)
 		writeDecision(out, decisions[key])
-		w.writeVerdicts(out, plan.View{Config: c, Nodes: objects.Nodes, Speakers: w.speakers()}, svc)
+		w.writeVerdicts(out, view, objects, svc)
 		out.WriteString("\n")
+	}
+	if len(objects.Peers) > 0 {
+		w.writeSessions(out, view)
 	}
 }
 
@@ -257,25 +278,125 @@ func (w *world) speakers() []lb.NodeName {
 
 var links = []lb.Link{{Name: "eth0", ARP: true, NDP: true}, {Name: "eth1", ARP: true, NDP: true}}
 
-// writeVerdicts writes what the nodes with a live speaker decide about a service, those
-// that decide the same in one line.
-func (w *world) writeVerdicts(out *strings.Builder, v plan.View, svc *corev1.Service) {
-	var verdicts []string
+// writeVerdicts writes what the nodes decide about a service, over each of the protocols
+// that something is configured for.
+func (w *world) writeVerdicts(out *strings.Builder, v plan.View, o config.Objects, svc *corev1.Service) {
+	if len(o.L2Advertisements) > 0 || len(o.BGPAdvertisements) == 0 {
+		writeByNode(out, v, func(p *plan.Planner) string { return inWords(w.layer2(p, kube.Key(svc))) })
+	}
+	if len(o.BGPAdvertisements) > 0 {
+		writeByNode(out, v, func(p *plan.Planner) string { return offered(p.BGP(kube.Service(svc), w.endpoints(svc))) })
+	}
+}
+
+// layer2 is what a node decides about a service, together with those that share its addresses.
+func (w *world) layer2(p *plan.Planner, of lb.ServiceKey) lb.Verdict {
+	holders, served := plan.NewHolders(), map[lb.ServiceKey]plan.Served{}
+	for _, svc := range w.services() {
+		served[kube.Key(svc)] = plan.Served{Service: kube.Service(svc), Endpoints: w.endpoints(svc)}
+		holders.Set(kube.Key(svc), kube.Held(svc))
+	}
+	keys := holders.Group(of)
+	group := make([]plan.Served, len(keys))
+	for i, key := range keys {
+		group[i] = served[key]
+	}
+	return p.Layer2Shared(group)[slices.Index(keys, of)]
+}
+
+// writeByNode writes something of each node with a live speaker, those of which it is the
+// same in one line.
+func writeByNode(out *strings.Builder, v plan.View, of func(*plan.Planner) string) {
+	var texts []string
 	nodes := map[string][]string{}
 	for _, node := range v.Nodes {
 		if v.Speakers != nil && !slices.Contains(v.Speakers, node.Name) {
 			continue
 		}
-		v.Node, v.Links = node.Name, links
-		verdict := inWords(plan.New(v).Layer2(kube.Service(svc), w.endpoints(svc)))
-		if nodes[verdict] == nil {
-			verdicts = append(verdicts, verdict)
+		v.Node = node.Name
+		text := of(plan.New(v))
+		if nodes[text] == nil {
+			texts = append(texts, text)
 		}
-		nodes[verdict] = append(nodes[verdict], string(node.Name))
+		nodes[text] = append(nodes[text], string(node.Name))
 	}
-	for _, verdict := range verdicts {
-		fmt.Fprintf(out, "  %s: %s\n", strings.Join(nodes[verdict], ", "), verdict)
+	for _, text := range texts {
+		fmt.Fprintf(out, "  %s: %s\n", strings.Join(nodes[text], ", "), text)
 	}
+}
+
+// writeSessions writes with which routers the nodes talk, and what these are offered.
+func (w *world) writeSessions(out *strings.Builder, v plan.View) {
+	out.WriteString("sessions\n")
+	writeByNode(out, v, func(p *plan.Planner) string {
+		routes := plan.NewRoutes()
+		for _, svc := range w.services() {
+			routes.Set(kube.Key(svc), p.BGP(kube.Service(svc), w.endpoints(svc)).Offers)
+		}
+		sessions := routes.Sessions(p.Peers())
+		if len(sessions) == 0 {
+			return "talks with nobody"
+		}
+		lines := []string{"talks with"}
+		for _, s := range sessions {
+			lines = append(lines, "    "+session(s.Peer))
+			for _, r := range s.Routes {
+				lines = append(lines, "      "+route(r))
+			}
+		}
+		return strings.Join(lines, "\n")
+	})
+	out.WriteString("\n")
+}
+
+func session(p lb.Peer) string {
+	text := fmt.Sprintf("%s, AS %d at %s", p.Name, p.ASN, p.Address)
+	if p.Password != "" {
+		text += ", with a password"
+	}
+	if p.BFD != nil {
+		text += fmt.Sprintf(", watched every %s", p.BFD.TransmitInterval)
+	}
+	return text
+}
+
+func route(r lb.Route) string {
+	text := r.Prefix.String()
+	if r.LocalPref != 0 {
+		text += fmt.Sprintf(", localPref %d", r.LocalPref)
+	}
+	if r.MED != nil {
+		text += fmt.Sprintf(", MED %d", *r.MED)
+	}
+	if r.Prepend != 0 {
+		text += fmt.Sprintf(", prepended %d times", r.Prepend)
+	}
+	for _, c := range r.Communities {
+		text += fmt.Sprintf(", %d:%d", c>>16, c&0xffff)
+	}
+	for _, c := range r.LargeCommunities {
+		text += fmt.Sprintf(", large:%d:%d:%d", c.Global, c.Local1, c.Local2)
+	}
+	return text
+}
+
+func offered(v lb.BGPVerdict) string {
+	if !v.Advertises() {
+		return fmt.Sprintf("offers nothing, %s: %s", v.Reason, v.Why)
+	}
+	var texts []string
+	for _, o := range v.Offers {
+		texts = append(texts, fmt.Sprintf("%s to %s", o.Prefix, strings.Join(names(o.Peers), ", ")))
+	}
+	return "offers " + strings.Join(texts, " and ")
+}
+
+func names(peers []lb.PeerName) []string {
+	var out []string
+	for _, p := range peers {
+		out = append(out, string(p))
+	}
+	return out
 }
 
 func (w *world) endpoints(svc *corev1.Service) []lb.Endpoint {

@@ -30,6 +30,17 @@ BGPPeer v1beta2: Address string .spec.peerAddress 0
 BGPPeer v1beta2: ASN string .spec.peerASN 0
 BGPPeer v1beta2: BFD Profile string .spec.bfdProfile 0
 BGPPeer v1beta2: Multi Hops string .spec.ebgpMultiHop 0
+BGPSessionState v1beta1: Node string .status.node 0
+BGPSessionState v1beta1: BGPPeer string .status.bgpPeer 0
+BGPSessionState v1beta1: Peer string .status.peer 0
+BGPSessionState v1beta1: VRF string .status.vrf 0
+BGPSessionState v1beta1: BGP string .status.bgpStatus 0
+BGPSessionState v1beta1: BFD string .status.bfdStatus 0
+BGPSessionState v1beta1: Reason string .status.reason 0
+BGPSessionState v1beta1: Prefixes integer .status.prefixesAdvertised 1
+BGPSessionState v1beta1: Since date .status.since 1
+BGPSessionState v1beta1: Message string .status.message 1
+BGPSessionState v1beta1: Age date .metadata.creationTimestamp 0
 ConfigurationState v1beta1: Result string .status.result 0
 ConfigurationState v1beta1: ErrorSummary string .status.errorSummary 0
 ConfigurationState v1beta1: Age date .metadata.creationTimestamp 0
@@ -72,6 +83,7 @@ func TestNamesAndVersions(t *testing.T) {
 bfdprofiles/bfdprofile Namespaced v1beta1(stored,status)
 bgpadvertisements/bgpadvertisement Namespaced v1beta1(stored,status)
 bgppeers/bgppeer Namespaced v1beta1(status,v1beta1 is deprecated, please use v1beta2) v1beta2(stored,status)
+bgpsessionstates/bgpsessionstate Namespaced v1beta1(stored,status)
 communities/community Namespaced v1beta1(stored,status)
 configurationstates/configurationstate Namespaced v1beta1(stored,status)
 ipaddresspools/ipaddresspool Namespaced v1beta1(stored,status)

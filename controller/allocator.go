@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -34,76 +35,144 @@ var thePools = work{}
 // conflictPause lies between a write that met a conflict and the next look.
 const conflictPause = 100 * time.Millisecond
 
+// pageSize is how many Services are read at once from the API server.
+const pageSize = 500
+
 // allocator reads services and pools, lets the ledger decide, and writes. Decisions
 // are made one at a time, behind mu; writes go out side by side.
+//
+// It decides while it leads. While another replica does, it keeps an eye on the pools, so
+// as to know their last valid versions, and on nothing else.
 type allocator struct {
-	logger    logger
-	client    client.Client
+	logger logger
+	client client.Client
+	// stored reads what the API server has, where client shows what it had lately.
+	stored    client.Reader
 	events    *kube.Events
 	state     *kube.ConfigurationState
 	namespace string
 	class     string
 	metrics   *metrics.Client
-	queue     workqueue.TypedRateLimitingInterface[work]
+
+	// queued is closed when there is a queue.
+	queued chan struct{}
+	queue  workqueue.TypedRateLimitingInterface[work]
+	term   term
 
 	mu     sync.Mutex
-	ledger *ipam.Ledger
 	keeper config.Keeper
+	// following is set once another replica is known to lead.
+	following bool
+	decisions
+	// usageChanged wakes who reports how full the pools are.
+	usageChanged chan struct{}
+}
+
+// decisions are what an allocator knows of services and has told users. They hold for as
+// long as nobody else decides: for one term.
+type decisions struct {
+	ledger *ipam.Ledger
 	// config is nil until every service has been looked at once, the holders first.
-	config   *lb.Config
+	config *lb.Config
+	// problems are those of the configuration that were told of.
 	problems []lb.Problem
 	written  kube.Overlay
 	leaving  leaving
 	// cleared is why services lose addresses, until they are told.
 	cleared map[lb.ServiceKey]string
 	told    map[lb.ServiceKey]telling
-	// usageChanged wakes who reports how full the pools are.
-	usageChanged chan struct{}
 }
 
-func newAllocator(l logger, c client.Client, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, namespace, class string) *allocator {
+func newDecisions() decisions {
+	return decisions{
+		ledger:  ipam.NewLedger(),
+		leaving: newLeaving(),
+		cleared: map[lb.ServiceKey]string{},
+		told:    map[lb.ServiceKey]telling{},
+	}
+}
+
+func newAllocator(l logger, c client.Client, stored client.Reader, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, namespace, class string) *allocator {
 	return &allocator{
-		logger: l, client: c, events: events, state: state, metrics: m, namespace: namespace, class: class,
-		ledger:       ipam.NewLedger(),
-		leaving:      newLeaving(),
-		cleared:      map[lb.ServiceKey]string{},
-		told:         map[lb.ServiceKey]telling{},
+		logger: l, client: c, stored: stored, events: events, state: state, metrics: m, namespace: namespace, class: class,
+		decisions:    newDecisions(),
+		queued:       make(chan struct{}),
 		usageChanged: make(chan struct{}, 1),
 	}
 }
 
-// ready reports whether the pools were read and every service decided once.
+// ready reports whether there is somebody who decides about services: this replica, which
+// has then decided about each once, or another. A replica that stands by is ready, as it
+// reviews changes of the configuration and takes over at any moment; and a rolling
+// update does not go on before it is.
 func (a *allocator) ready(*http.Request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.config == nil {
+	if a.config == nil && !a.following {
 		return errors.New("pools and services are not read yet")
 	}
 	return nil
 }
 
-// Reconcile looks at one service, or at the pools and then at every service.
+// follow notes that another decides.
+func (a *allocator) follow() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.following = true
+}
+
+// Start leads until ctx ends: for a term.
+func (a *allocator) Start(ctx context.Context) error {
+	select {
+	case <-a.queued:
+	case <-ctx.Done():
+		return nil
+	}
+	a.term.begin(ctx)
+	a.queue.Add(thePools)
+	<-ctx.Done()
+	a.term.end()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.decisions, a.following = newDecisions(), true
+	return nil
+}
+
+// Reconcile looks at one service, or at the pools and then at every service, if it leads.
 func (a *allocator) Reconcile(ctx context.Context, w work) (reconcile.Result, error) {
+	during, leave, leading := a.term.join(ctx)
+	if !leading {
+		return reconcile.Result{}, a.keepAnEye(ctx, w)
+	}
+	defer leave()
+	err := a.look(during, w)
+	if during.Err() != nil {
+		return reconcile.Result{}, nil // whoever leads next looks at everything
+	}
+	return reconcile.Result{}, err
+}
+
+func (a *allocator) look(ctx context.Context, w work) error {
 	if w == thePools {
-		return reconcile.Result{}, a.reload(ctx, false)
+		return a.reload(ctx, false)
 	}
 	if err := a.reload(ctx, true); err != nil {
-		return reconcile.Result{}, err
+		return err
 	}
 	svc := &corev1.Service{}
 	err := a.client.Get(ctx, types.NamespacedName(w.service), svc)
 	if apierrors.IsNotFound(err) {
 		a.release(w.service)
-		return reconcile.Result{}, nil
+		return nil
 	}
 	if err != nil {
-		return reconcile.Result{}, err
+		return err
 	}
 	if !kube.Handled(svc, a.class) {
-		return reconcile.Result{}, a.letGo(ctx, svc)
+		return a.letGo(ctx, svc)
 	}
 	svc, d := a.decide(svc)
-	return reconcile.Result{}, a.apply(ctx, svc, d)
+	return a.apply(ctx, svc, d)
 }
 
 // decide lets the ledger decide about one service as it now is, and wakes those that
@@ -194,13 +263,11 @@ func (a *allocator) reload(ctx context.Context, first bool) error {
 	if first && a.config != nil {
 		return nil
 	}
-	objects, err := kube.Pools(ctx, a.client, a.namespace)
+	objects, cfg, problems, err := a.pools(ctx)
 	if err != nil {
 		return err
 	}
-	cfg, problems := a.keeper.Parse(objects)
 	a.report(objects, problems)
-	cfg.L2Advertisements = nil // they are the speakers' matter, and no change of them moves an address
 	if a.config != nil && a.config.Equal(cfg) {
 		a.metrics.Loaded(len(problems) > 0)
 		return nil
@@ -215,6 +282,33 @@ func (a *allocator) reload(ctx context.Context, first bool) error {
 	a.decideAll(services)
 	a.changed()
 	return nil
+}
+
+// keepAnEye is what there is to do while another leads: to know the pools and their
+// problems, of which it tells nobody.
+func (a *allocator) keepAnEye(ctx context.Context, w work) error {
+	if w != thePools {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, _, problems, err := a.pools(ctx)
+	if err != nil {
+		return err
+	}
+	a.metrics.Loaded(len(problems) > 0)
+	return nil
+}
+
+// pools reads the pools, with the last valid version in the place of each invalid one.
+func (a *allocator) pools(ctx context.Context) (config.Objects, lb.Config, []lb.Problem, error) {
+	objects, err := kube.Pools(ctx, a.client, a.namespace)
+	if err != nil {
+		return objects, lb.Config{}, nil, err
+	}
+	cfg, problems := a.keeper.Parse(objects)
+	cfg.L2Advertisements = nil // they are the speakers' matter, and no change of them moves an address
+	return objects, cfg, problems, nil
 }
 
 // decideAll decides about every service under the pools as they are now. What each
@@ -245,6 +339,11 @@ func (a *allocator) services(ctx context.Context) ([]*corev1.Service, error) {
 	if err := a.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
+	if a.config == nil {
+		if err := a.catchUp(ctx, &list); err != nil {
+			return nil, err
+		}
+	}
 	var out []*corev1.Service
 	for i := range list.Items {
 		if kube.Handled(&list.Items[i], a.class) {
@@ -262,6 +361,35 @@ func (a *allocator) services(ctx context.Context) ([]*corev1.Service, error) {
 	return out, nil
 }
 
+// catchUp turns what the cache shows into what the API server has stored by now, at the
+// beginning of a term: the cache may not show yet what the leader before us wrote last, and
+// what it gave away must not be given away again.
+func (a *allocator) catchUp(ctx context.Context, list *corev1.ServiceList) error {
+	shown := make(map[types.UID]*corev1.Service, len(list.Items))
+	for i := range list.Items {
+		shown[list.Items[i].UID] = &list.Items[i]
+	}
+	var current []corev1.Service
+	for page := (corev1.ServiceList{}); ; {
+		if err := a.stored.List(ctx, &page, client.Limit(pageSize), client.Continue(page.Continue)); err != nil {
+			return fmt.Errorf("list the stored Services: %w", err)
+		}
+		for i := range page.Items {
+			svc := &page.Items[i]
+			if old := shown[svc.UID]; old != nil && old.ResourceVersion == svc.ResourceVersion {
+				svc = old
+			} else {
+				a.written.Add(svc.DeepCopy())
+			}
+			current = append(current, *svc)
+		}
+		if page.Continue == "" {
+			list.Items = current
+			return nil
+		}
+	}
+}
+
 // apply makes the service's status say what was decided, and tells its user.
 func (a *allocator) apply(ctx context.Context, svc *corev1.Service, d lb.Decision) error {
 	want := assignment(d)
@@ -270,8 +398,9 @@ func (a *allocator) apply(ctx context.Context, svc *corev1.Service, d lb.Decisio
 		if apierrors.IsNotFound(err) {
 			return nil // its own event follows
 		}
-		if apierrors.IsConflict(err) {
+		if apierrors.IsConflict(err) || errors.Is(err, errFenced) {
 			// Another of its name has taken its place, or it has changed: its own event follows, as a rule.
+			// Or the lease is about to be renewed, else another looks at it.
 			a.queue.AddAfter(work{kube.Key(svc)}, conflictPause)
 			return nil
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -321,4 +322,80 @@ func TestPoolStatusesAreWrittenWhereTheyDiffer(t *testing.T) {
 	if diff := cmp.Diff(want, stored.Status); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
+}
+
+// What the leader before gave away last is not in the cache yet: it is not given away again.
+func TestANewLeaderKnowsWhatTheOneBeforeItWrote(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1-192.0.2.2"), service("served", 0), service("fresh", 1))
+	before := c.service("served")
+	c.look("served")
+	c.lagging[client.ObjectKeyFromObject(before)] = before
+	c.restart()
+	c.look("fresh", "served")
+	c.wantStatuses(map[string]string{"served": "192.0.2.1 blue", "fresh": "192.0.2.2 blue"})
+}
+
+func TestAReplicaThatStandsByDecidesNothing(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1/32"), service("web", 0))
+	ctx, end := context.WithCancel(t.Context())
+	c.term.begin(ctx)
+	end()
+	c.term.end()
+	if err := c.ready(nil); err == nil {
+		t.Error("ready though nobody is known to lead")
+	}
+	c.follow()
+	if err := c.ready(nil); err != nil {
+		t.Errorf("not ready to stand by: %s", err)
+	}
+	c.lookAtPools()
+	c.look("web")
+	c.wantWrites(0)
+	c.wantEvents()
+
+	c.term.begin(t.Context())
+	c.look("web")
+	c.wantStatuses(map[string]string{"web": "192.0.2.1 blue"})
+}
+
+// A pool that has become invalid while another led stays in force as it was before.
+func TestAReplicaThatStandsByRemembersValidPools(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1/32"), service("web", 0))
+	ctx, end := context.WithCancel(t.Context())
+	c.term.begin(ctx)
+	end()
+	c.term.end()
+	c.lookAtPools()
+	c.setAddresses("blue", "nonsense")
+	c.lookAtPools()
+
+	c.term.begin(t.Context())
+	c.look("web")
+	c.wantStatuses(map[string]string{"web": "192.0.2.1 blue"})
+}
+
+// Whoever leads tells what is wrong, also if it was so before.
+func TestANewLeaderTellsOfProblems(t *testing.T) {
+	c := newCluster(t, pool("bad", "nonsense"))
+	ctx, end := context.WithCancel(t.Context())
+	c.term.begin(ctx)
+	end()
+	c.term.end()
+	c.lookAtPools()
+	c.wantEvents()
+	c.term.begin(t.Context())
+	c.lookAtPools()
+	c.wantEvents(`Warning bad: ConfigurationError: spec.addresses[0]: invalid CIDR "nonsense"`)
+}
+
+// A write that the fence stops is tried again, as the lease may be renewed the next moment.
+func TestAWriteBeforeAClosedFenceIsTriedAgain(t *testing.T) {
+	c := newCluster(t, pool("blue", "192.0.2.1/32"), service("web", 0))
+	c.refuse = errFenced
+	c.look("web")
+	c.refuse = nil
+	w, _ := c.queue.Get()
+	c.reconcile(w)
+	c.wantStatuses(map[string]string{"web": "192.0.2.1 blue"})
+	c.wantEvents(`Normal web: IPAllocated: Assigned IP ["192.0.2.1"]`)
 }

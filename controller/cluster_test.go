@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -51,7 +52,6 @@ func newCluster(t *testing.T, objects ...client.Object) *cluster {
 		t.Fatal(err)
 	}
 	c.api = fake.NewClientBuilder().WithScheme(kinds).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
-		Get:               c.get,
 		SubResourcePatch:  c.patchStatus,
 		SubResourceUpdate: c.updateStatus,
 	}).Build()
@@ -59,7 +59,7 @@ func newCluster(t *testing.T, objects ...client.Object) *cluster {
 	return c
 }
 
-// restart replaces the controller by one that knows nothing yet.
+// restart replaces the controller by one that knows nothing yet, and leads.
 func (c *cluster) restart() {
 	c.t.Helper()
 	cfg := &rest.Config{Host: "http://api.invalid", Transport: c.told}
@@ -70,8 +70,10 @@ func (c *cluster) restart() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.t.Cleanup(stop)
 	go func() { _ = events.Start(ctx) }()
-	c.allocator = newAllocator(log.NewNopLogger(), c.api, events, &kube.ConfigurationState{}, metrics.NewClient(prometheus.NewRegistry()), "metallb-system", "")
+	cached := interceptor.NewClient(c.api, interceptor.Funcs{Get: c.get, List: c.list})
+	c.allocator = newAllocator(log.NewNopLogger(), cached, c.api, events, &kube.ConfigurationState{}, metrics.NewClient(prometheus.NewRegistry()), "metallb-system", "")
 	c.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[work]())
+	c.term.begin(ctx)
 }
 
 // get is that of the cache, which may lag behind.
@@ -81,6 +83,20 @@ func (c *cluster) get(ctx context.Context, api client.WithWatch, key client.Obje
 		return nil
 	}
 	return api.Get(ctx, key, obj, opts...)
+}
+
+func (c *cluster) list(ctx context.Context, api client.WithWatch, into client.ObjectList, opts ...client.ListOption) error {
+	if err := api.List(ctx, into, opts...); err != nil {
+		return err
+	}
+	if services, ok := into.(*corev1.ServiceList); ok {
+		for i := range services.Items {
+			if old, ok := c.lagging[client.ObjectKeyFromObject(&services.Items[i])]; ok {
+				old.DeepCopyInto(&services.Items[i])
+			}
+		}
+	}
+	return nil
 }
 
 // patchStatus takes all that a write of status may carry: annotations too.
@@ -93,7 +109,20 @@ func (c *cluster) patchStatus(ctx context.Context, api client.Client, _ string, 
 	if err := api.Patch(ctx, obj, patch); err != nil {
 		return err
 	}
-	return api.Status().Patch(ctx, obj, patch)
+	data, err := patch.Data(obj)
+	if err != nil {
+		return err
+	}
+	var status struct {
+		Status json.RawMessage `json:"status"`
+	}
+	if err := json.Unmarshal(data, &status); err != nil {
+		return err
+	}
+	if data, err = json.Marshal(status); err != nil {
+		return err
+	}
+	return api.Status().Patch(ctx, obj, client.RawPatch(patch.Type(), data))
 }
 
 func (c *cluster) updateStatus(ctx context.Context, api client.Client, _ string, obj client.Object, _ ...client.SubResourceUpdateOption) error {

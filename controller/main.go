@@ -11,7 +11,12 @@ import (
 	"syscall"
 
 	"github.com/go-kit/log/level"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/herald-lb/herald/internal/kube"
@@ -19,6 +24,7 @@ import (
 	herald "github.com/herald-lb/herald/internal/metrics"
 	"github.com/herald-lb/herald/internal/process"
 	"github.com/herald-lb/herald/internal/version"
+	"github.com/herald-lb/herald/internal/webhook"
 )
 
 func main() {
@@ -56,15 +62,19 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := o.Manager(logger, scheme, kube.CacheOptions(o.Namespace, kube.ControllerReporter(o.PodName)), "")
+	fence := &fence{}
+	mgr, err := o.Manager(logger, scheme, cached(o), "", func(m *ctrl.Options) { m.NewClient = fence.newClient })
 	if err != nil {
 		return err
 	}
+	if o.webhookMode != webhookDisabled {
+		if err := addReviews(ctx, mgr, logger, o); err != nil {
+			return err
+		}
+	}
 	if o.webhookMode == webhookOnly {
 		level.Info(logger).Log("msg", "running without allocating addresses", "webhook-mode", o.webhookMode)
-		return mgr.Start(ctx)
-	}
-	if err := addParts(ctx, mgr, logger, o); err != nil {
+	} else if err := addParts(ctx, mgr, fence, logger, o); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -74,8 +84,25 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// addParts hands everything that runs to the manager.
-func addParts(ctx context.Context, mgr ctrl.Manager, logger logger, o options) error {
+// cached are the objects that are watched: of the Lease, the Secret and the webhook
+// configuration the one each that is ours, as the roles grant no more.
+func cached(o options) cache.Options {
+	c := kube.CacheOptions(o.Namespace, kube.ControllerReporter(o.PodName))
+	ours := func(name string) cache.ByObject {
+		return cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", name)}
+	}
+	ourNamespace := map[string]cache.Config{o.Namespace: {}}
+	lease, secret := ours(leaseName), ours(o.admission.secret)
+	lease.Namespaces, secret.Namespaces = ourNamespace, ourNamespace
+	c.ByObject[&coordinationv1.Lease{}] = lease
+	c.ByObject[&corev1.Secret{}] = secret
+	c.ByObject[&admissionregistrationv1.ValidatingWebhookConfiguration{}] = ours(webhook.ConfigurationName)
+	return c
+}
+
+// addParts hands everything to the manager that has to do with addresses. All of it runs
+// on every replica but what the candidacy leads with.
+func addParts(ctx context.Context, mgr ctrl.Manager, f *fence, logger logger, o options) error {
 	events, err := kube.NewEvents(mgr.GetConfig(), mgr.GetScheme(), "metallb-controller", "")
 	if err != nil {
 		return fmt.Errorf("set up events: %w", err)
@@ -84,7 +111,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, logger logger, o options) e
 	if err := state.Watch(ctx, mgr); err != nil {
 		return fmt.Errorf("watch ConfigurationStates: %w", err)
 	}
-	a := newAllocator(logger, mgr.GetClient(), events, state, herald.NewClient(metrics.Registry), o.Namespace, o.LoadBalancerClass)
+	a := newAllocator(logger, mgr.GetClient(), mgr.GetAPIReader(), events, state, herald.NewClient(metrics.Registry), o.Namespace, o.LoadBalancerClass)
 	herald.RegisterPools(metrics.Registry, a.poolMetrics)
 	if err := a.register(mgr); err != nil {
 		return fmt.Errorf("watch services: %w", err)
@@ -92,12 +119,14 @@ func addParts(ctx context.Context, mgr ctrl.Manager, logger logger, o options) e
 	if err := mgr.AddReadyzCheck("addresses", a.ready); err != nil {
 		return err
 	}
-	for _, part := range []interface {
-		Start(context.Context) error
-	}{events, state, newPoolStatuses(logger, mgr.GetClient(), a, o.Namespace), newMemberlistSecret(logger, mgr, o)} {
-		if err := mgr.Add(part); err != nil {
-			return err
-		}
+	candidacy, err := newCandidacy(mgr, f, logger, o)
+	if err != nil {
+		return err
 	}
-	return nil
+	candidacy.follow = a.follow
+	candidacy.lead = []part{a, state, newPoolStatuses(logger, mgr.GetClient(), a, o.Namespace), newMemberlistSecret(logger, mgr, o)}
+	if err := mgr.Add(events); err != nil {
+		return err
+	}
+	return mgr.Add(candidacy)
 }

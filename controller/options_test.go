@@ -10,7 +10,7 @@ import (
 	"github.com/herald-lb/herald/internal/process"
 )
 
-var fields = cmp.Options{cmp.AllowUnexported(options{}, admissionOptions{}), cmpopts.IgnoreFields(process.Flags{}, "TLS")}
+var comparison = cmp.Options{cmp.AllowUnexported(options{}, admissionOptions{}), cmpopts.IgnoreFields(process.Flags{}, "TLS")}
 
 // defaults are the options where neither flags nor environment say anything.
 func defaults() options {
@@ -72,7 +72,7 @@ func TestOptions(t *testing.T) {
 			}
 			want := defaults()
 			tc.want(&want)
-			if diff := cmp.Diff(want, got, fields); diff != "" {
+			if diff := cmp.Diff(want, got, comparison); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}
 		})

@@ -4,9 +4,11 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -39,6 +41,7 @@ func (a *allocator) register(mgr ctrl.Manager) error {
 // start keeps the queue, and has the pools read even if there are none.
 func (a *allocator) start(_ context.Context, q workqueue.TypedRateLimitingInterface[work]) error {
 	a.queue = q
+	close(a.queued)
 	q.Add(thePools)
 	return nil
 }
@@ -48,3 +51,23 @@ func toService(_ context.Context, obj client.Object) []work {
 }
 
 func toPools(context.Context, client.Object) []work { return []work{thePools} }
+
+// onEvery calls look for every object of the kind in the cache, when it comes, changes or
+// goes. It does not wait for the cache, which may be running already.
+func onEvery(ctx context.Context, mgr ctrl.Manager, kind client.Object, look func(client.Object)) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false))
+	if err != nil {
+		return err
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { look(o.(client.Object)) },
+		UpdateFunc: func(_, now any) { look(now.(client.Object)) },
+		DeleteFunc: func(o any) {
+			if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			look(o.(client.Object))
+		},
+	})
+	return err
+}

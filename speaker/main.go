@@ -8,15 +8,16 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
-	"time"
 
 	"github.com/go-kit/log/level"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/herald-lb/herald/internal/bfd"
 	"github.com/herald-lb/herald/internal/kube"
-	"github.com/herald-lb/herald/internal/layer2"
 	"github.com/herald-lb/herald/internal/link"
 	"github.com/herald-lb/herald/internal/logging"
 	herald "github.com/herald-lb/herald/internal/metrics"
@@ -25,12 +26,24 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := choose(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "speaker:", err)
 		os.Exit(1)
 	}
+}
+
+// choose runs the speaker, or the process that it keeps beside it.
+func choose(args []string) error {
+	if slices.Equal(args, []string{bfdCommand}) {
+		logger, err := logging.New(os.Stderr, "info")
+		if err != nil {
+			return err
+		}
+		return bfd.Serve(logger, os.Stdin, os.Stdout)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args)
 }
 
 // run is the life of the process: settings, manager, parts, start, hand-over.
@@ -61,16 +74,16 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	announcer := layer2.New(logger, layer2.Config{Refresh: o.refresh})
-	if err := addParts(ctx, mgr, logger, o, announcer); err != nil {
+	e := newEngines(logger, o)
+	if err := addParts(ctx, mgr, logger, o, e); err != nil {
 		return err
 	}
-	return startThenHandOver(ctx, mgr, announcer, logger)
+	return startThenHandOver(ctx, mgr, e, logger)
 }
 
-// addParts hands everything that runs to the manager, but for the announcer, which
-// outlives the rest.
-func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, announcer *layer2.Announcer) error {
+// addParts hands everything that runs to the manager, but for the engines, which
+// outlive the rest.
+func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, e engines) error {
 	excludes, err := readExcludes(excludesFile)
 	if err != nil {
 		return err
@@ -84,52 +97,30 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, announ
 	if err != nil {
 		return fmt.Errorf("set up events: %w", err)
 	}
-	state := kube.NewConfigurationState(l, mgr, o.Namespace, kube.SpeakerReporter(o.PodName, o.node))
-	if err := state.Watch(ctx, mgr); err != nil {
-		return fmt.Errorf("watch ConfigurationStates: %w", err)
+	r, err := addReports(ctx, mgr, l, o)
+	if err != nil {
+		return err
 	}
-	statuses := kube.NewServiceL2Statuses(l, mgr, o.Namespace, o.PodName, o.node)
-	if err := statuses.Watch(ctx, mgr); err != nil {
-		return fmt.Errorf("watch ServiceL2Statuses: %w", err)
-	}
-	s := newSpeaker(l, mgr.GetClient(), events, state, statuses, herald.NewClient(metrics.Registry), o, links, ring, announcer)
-	herald.RegisterSpeaker(metrics.Registry, s.announced, s.layer2)
+	inbox := newInbox()
+	secrets := kube.NewSecrets(l, mgr.GetAPIReader(), o.Namespace, inbox.addEverything)
+	sessions := newSessions(l, o, e.bgp, e.paths, mgr.GetClient(), events, r.sessions)
+	s := newSpeaker(parts{
+		logger: l, options: o, client: mgr.GetClient(), events: events, state: r.state, l2Statuses: r.layer2, bgpStatuses: r.bgp,
+		secrets: secrets, metrics: herald.NewClient(metrics.Registry), links: links, ring: ring, announcer: e.layer2, sessions: sessions, inbox: inbox,
+	})
+	herald.RegisterSpeaker(metrics.Registry, s.announcedMetrics, s.layer2Metrics)
+	herald.RegisterBGP(metrics.Registry, sessions.bgpMetrics)
+	herald.RegisterBFD(metrics.Registry, e.bfdMetrics, e.bfdDrops)
 	if err := s.watch(ctx, mgr); err != nil {
 		return fmt.Errorf("watch Kubernetes: %w", err)
 	}
 	if err := mgr.AddReadyzCheck("announcing", s.ready); err != nil {
 		return err
 	}
-	for _, part := range []interface {
-		Start(context.Context) error
-	}{events, state, statuses, links, ring, s} {
+	for _, part := range []manager.Runnable{events, secrets, links, ring, sessions, s} {
 		if err := mgr.Add(part); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// handOver is how long this node goes on answering after it told the others that it
-// leaves: they have announced themselves by then. Two that answer for a moment cost
-// nothing, as kube-proxy forwards on both.
-const handOver = 500 * time.Millisecond
-
-// startThenHandOver runs until ctx ends. By when the manager returns, this speaker
-// has left the ring; only then do the answers stop.
-func startThenHandOver(ctx context.Context, mgr ctrl.Manager, announcer *layer2.Announcer, l logger) error {
-	answering, silence := context.WithCancel(context.WithoutCancel(ctx))
-	silent := make(chan error, 1)
-	go func() { silent <- announcer.Start(answering) }()
-	context.AfterFunc(ctx, announcer.Quiet)
-
-	err := mgr.Start(ctx)
-	if err == nil {
-		level.Info(l).Log("msg", "handing over", "for", handOver)
-		time.Sleep(handOver)
-	}
-	silence()
-	err = errors.Join(err, <-silent)
-	level.Info(l).Log("msg", "speaker stopped")
-	return err
 }

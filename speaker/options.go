@@ -36,6 +36,8 @@ type options struct {
 	ignoreExcludeLabel bool
 	// refresh is how often addresses are announced unasked; 0 is never.
 	refresh time.Duration
+	// drainTime is how long an excluded node offers its routes still, as ways to leave.
+	drainTime time.Duration
 
 	frr frrOptions
 }
@@ -78,6 +80,7 @@ func parseOptions(args []string) (options, error) {
 	fs.BoolVar(&o.ring.wan, "ml-wan-config", false, "use slower timings, for nodes far from each other")
 	fs.BoolVar(&o.ignoreExcludeLabel, "ignore-exclude-lb", false, "announce from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers, too")
 	fs.DurationVar(&o.refresh, "l2-refresh-interval", time.Minute, "how often to announce addresses unasked, for switches that forget; 0 is never")
+	fs.DurationVar(&o.drainTime, "bgp-drain-time", 5*time.Second, "how long a node that gets the exclude label goes on offering its BGP routes, with the community GRACEFUL_SHUTDOWN, before it withdraws them; 0 withdraws at once")
 	fs.StringVar(&o.frr.host, "host", os.Getenv("METALLB_HOST"), "deprecated, has no effect")
 	fs.StringVar(&o.frr.namespace, "frrk8s-namespace", os.Getenv("FRRK8S_NAMESPACE"), "accepted for compatibility, has no effect")
 	fs.BoolVar(&o.frr.secretPassthrough, "frrk8s-secret-passthrough", false, "accepted for compatibility, has no effect")
@@ -99,6 +102,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--ml-bindport: %d is not a port", o.ring.bindPort)
 	case o.refresh < 0:
 		return fmt.Errorf("--l2-refresh-interval: %s is negative", o.refresh)
+	case o.drainTime < 0:
+		return fmt.Errorf("--bgp-drain-time: %s is negative", o.drainTime)
 	case o.frr.debounceTimeout <= 0:
 		return fmt.Errorf("--bgp-debounce-timeout: %d is not a positive number of milliseconds", o.frr.debounceTimeout)
 	}

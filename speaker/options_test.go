@@ -21,8 +21,8 @@ func defaults() options {
 		Flags:   process.Flags{MetricsPort: 9120, Namespace: "metallb-system", LogLevel: "info", HealthPort: 17472},
 		node:    "node-a",
 		ring:    ringOptions{bindPort: 7946},
-		refresh: time.Minute,
-		frr:     frrOptions{debounceTimeout: 3000},
+		refresh: time.Minute, drainTime: 5 * time.Second,
+		frr: frrOptions{debounceTimeout: 3000},
 	}
 }
 
@@ -56,7 +56,7 @@ func TestOptions(t *testing.T) {
 				"--port=7472", "--namespace=other", "--host=10.0.0.1", "--ml-bindaddr=10.0.0.1", "--ml-bindport=7947", "--ml-labels=app=metallb",
 				"--ml-secret-key-path=/key", "--ml-wan-config", "--node-name=node-b", "--pod-name=speaker-x", "--log-level=debug",
 				"--health-probe-port=8080", "--pprof-bind-address=127.0.0.1:6060", "--lb-class=herald", "--ignore-exclude-lb",
-				"--frrk8s-namespace=frr", "--frrk8s-secret-passthrough", "--bgp-debounce-timeout=500", "--l2-refresh-interval=0",
+				"--frrk8s-namespace=frr", "--frrk8s-secret-passthrough", "--bgp-debounce-timeout=500", "--l2-refresh-interval=0", "--bgp-drain-time=1m",
 				"--tls-min-version=VersionTLS12", "--tls-curve-preferences=29", "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
 				"--metrics-cert-dir=/metrics",
 			},
@@ -66,7 +66,7 @@ func TestOptions(t *testing.T) {
 						MetricsPort: 7472, Namespace: "other", LogLevel: "debug", LoadBalancerClass: "herald", HealthPort: 8080,
 						PprofAddress: "127.0.0.1:6060", MetricsCertDir: "/metrics", PodName: "speaker-x",
 					},
-					node: "node-b", ignoreExcludeLabel: true,
+					node: "node-b", ignoreExcludeLabel: true, drainTime: time.Minute,
 					ring: ringOptions{bindAddr: "10.0.0.1", bindPort: 7947, labels: "app=metallb", secretKeyPath: "/key", wan: true},
 					frr:  frrOptions{host: "10.0.0.1", namespace: "frr", secretPassthrough: true, debounceTimeout: 500},
 				}
@@ -101,6 +101,7 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		"a port too high":            {"", "--port=70000", "--port"},
 		"a negative interval":        {"", "--l2-refresh-interval=-1s", "--l2-refresh-interval"},
 		"an interval without a unit": {"", "--l2-refresh-interval=60", "l2-refresh-interval"},
+		"a negative time to drain":   {"", "--bgp-drain-time=-1s", "--bgp-drain-time"},
 		"a debounce time of 0":       {"", "--bgp-debounce-timeout=0", "--bgp-debounce-timeout"},
 		"a flag that there is not":   {"", "--announce-everything", "announce-everything"},
 		"an argument":                {"", "stray", "stray"},

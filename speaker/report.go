@@ -2,60 +2,122 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/go-kit/log/level"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/metrics"
 )
 
-// tell says what changed for a service on this node: in the log, and to its user where
-// this node announces it, or should and cannot.
-func (s *speaker) tell(svc *corev1.Service, before, now lb.Verdict) {
+// teller tells users, on the objects concerned, what became of them. It does not block,
+// and may be called from any goroutine.
+type teller interface {
+	Normal(obj runtime.Object, reason lb.Reason, message string)
+	Warning(obj runtime.Object, reason lb.Reason, message string)
+}
+
+// report logs the problems of the configuration, each once while it lasts. The
+// controller tells users of those of the pools.
+func (s *speaker) report(problems []lb.Problem) {
+	for _, p := range problems {
+		if !slices.Contains(s.problems, p) {
+			level.Error(s.logger).Log("msg", "configuration problem", "object", p.Object, "field", p.Field, "error", p.Message)
+		}
+	}
+	s.problems = problems
+	s.state.Report(problems)
+}
+
+// tellLayer2 says what changed for a service on this node: in the log, and to its user
+// where this node announces it, or should and cannot. The object of one that is gone is nil.
+func (s *speaker) tellLayer2(key lb.ServiceKey, svc *corev1.Service, before, now lb.Verdict) {
 	if now.Announces() {
-		s.statuses.Announced(kube.Key(svc), now.Links)
+		s.l2Statuses.Announced(key, now.Links)
 	}
 	switch {
 	case now.Announces() && !before.Announces():
-		level.Info(s.logger).Log("msg", "service announced", "service", kube.Key(svc), "addresses", addresses(now), "protocol", "layer2")
-		s.events.Normal(svc, lb.NodeAssigned, fmt.Sprintf("announcing from node %q with protocol %q", s.options.node, "layer2"))
+		s.announced(key, svc, addressesOf(now), layer2Protocol)
 	case !now.Announces() && before.Announces():
-		s.withdrawn(kube.Key(svc), before, now)
+		s.l2Statuses.Withdrawn(key)
+		s.withdrawn(key, addressesOf(before), layer2Protocol, now.Reason, now.Why)
 	default:
-		level.Debug(s.logger).Log("msg", "verdict changed", "service", kube.Key(svc), "reason", now.Reason, "why", now.Why)
+		s.silent(key, layer2Protocol, now.Reason, now.Why)
 	}
 	if now.Reason == lb.AnnounceFailed && before.Reason != lb.AnnounceFailed {
-		level.Error(s.logger).Log("msg", "service cannot be announced", "service", kube.Key(svc), "reason", now.Reason, "why", now.Why)
+		level.Error(s.logger).Log("msg", "service cannot be announced", "service", key, "reason", now.Reason, "why", now.Why)
 		s.events.Warning(svc, lb.AnnounceFailed, now.Why)
 	}
 }
 
-func (s *speaker) withdrawn(key lb.ServiceKey, before, now lb.Verdict) {
-	s.statuses.Withdrawn(key)
-	level.Info(s.logger).Log("msg", "service withdrawn", "service", key, "addresses", addresses(before), "protocol", "layer2", "reason", now.Reason, "why", now.Why)
+// tellBGP is tellLayer2 for BGP.
+func (s *speaker) tellBGP(key lb.ServiceKey, svc *corev1.Service, before, now lb.BGPVerdict) {
+	if now.Advertises() {
+		s.bgpStatuses.Advertised(key, now.Peers())
+	}
+	switch {
+	case now.Advertises() && !before.Advertises():
+		s.announced(key, svc, prefixesOf(now), bgpProtocol)
+	case !now.Advertises() && before.Advertises():
+		s.bgpStatuses.Withdrawn(key)
+		s.withdrawn(key, prefixesOf(before), bgpProtocol, now.Reason, now.Why)
+	default:
+		s.silent(key, bgpProtocol, now.Reason, now.Why)
+	}
+	if now.Reason == lb.ConflictingAdvertisements && before.Reason != lb.ConflictingAdvertisements {
+		level.Error(s.logger).Log("msg", "service cannot be announced", "service", key, "protocol", bgpProtocol, "reason", now.Reason, "why", now.Why)
+	}
 }
 
-func addresses(v lb.Verdict) string {
-	var out []string
+func (s *speaker) announced(key lb.ServiceKey, svc *corev1.Service, what any, protocol string) {
+	level.Info(s.logger).Log("msg", "service announced", "service", key, "addresses", fmt.Sprint(what), "protocol", protocol)
+	s.events.Normal(svc, lb.NodeAssigned, fmt.Sprintf("announcing from node %q with protocol %q", s.options.node, protocol))
+}
+
+func (s *speaker) withdrawn(key lb.ServiceKey, what any, protocol string, reason lb.Reason, why string) {
+	level.Info(s.logger).Log("msg", "service withdrawn", "service", key, "addresses", fmt.Sprint(what), "protocol", protocol, "reason", reason, "why", why)
+}
+
+func (s *speaker) silent(key lb.ServiceKey, protocol string, reason lb.Reason, why string) {
+	level.Debug(s.logger).Log("msg", "verdict changed", "service", key, "protocol", protocol, "reason", reason, "why", why)
+}
+
+// addressesOf are those that the verdict announces.
+func addressesOf(v lb.Verdict) []netip.Addr {
+	var out []netip.Addr
 	for _, a := range v.Announcements {
-		out = append(out, a.Address.String())
+		out = append(out, a.Address)
 	}
-	return fmt.Sprint(out)
+	return out
 }
 
-// announced is what metrics say about the announcements of this node.
-func (s *speaker) announced() []metrics.Announced {
-	if p := s.published.Load(); p != nil {
-		return *p
+func prefixesOf(v lb.BGPVerdict) []netip.Prefix {
+	var out []netip.Prefix
+	for _, o := range v.Offers {
+		out = append(out, o.Prefix)
 	}
-	return nil
+	return slices.Compact(out)
 }
 
-// layer2 is what metrics say about the packets of this node.
-func (s *speaker) layer2() (addresses []metrics.Layer2, drops []metrics.Drop) {
+// advertisedOf are the addresses of the service that some offered route leads to.
+func advertisedOf(svc lb.Service, v lb.BGPVerdict) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range svc.Held {
+		if slices.ContainsFunc(v.Offers, func(o lb.Offer) bool { return o.Prefix.Contains(a) }) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// announcedMetrics is what metrics say about what this node announces.
+func (s *speaker) announcedMetrics() []metrics.Announced { return s.published.all(s.options.node) }
+
+// layer2Metrics is what metrics say about the packets of this node.
+func (s *speaker) layer2Metrics() (addresses []metrics.Layer2, drops []metrics.Drop) {
 	stats := s.announcer.Stats()
 	for _, a := range stats.Addresses {
 		addresses = append(addresses, metrics.Layer2{IP: a.Address.String(), Requests: a.Requests, Responses: a.Responses, Gratuitous: a.Gratuitous})
@@ -64,18 +126,4 @@ func (s *speaker) layer2() (addresses []metrics.Layer2, drops []metrics.Drop) {
 		drops = append(drops, metrics.Drop{Reason: d.Reason, Count: d.Count})
 	}
 	return addresses, drops
-}
-
-// merge is the announcement of an address that several services share: on the links
-// of any of them. The zero Announcement is none.
-func merge(a, b lb.Announcement) lb.Announcement {
-	switch {
-	case !a.Address.IsValid():
-		return b
-	case a.Links == nil || b.Links == nil:
-		return lb.Announcement{Address: b.Address}
-	}
-	links := append(slices.Clone(a.Links), b.Links...)
-	slices.Sort(links)
-	return lb.Announcement{Address: b.Address, Links: slices.Compact(links)}
 }

@@ -3,18 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/herald-lb/herald/internal/config"
@@ -26,41 +20,69 @@ import (
 	"github.com/herald-lb/herald/internal/plan"
 )
 
-// speaker reads what there is to know, plans, hands the plan to the announcer, and
-// reports. All of its state belongs to the goroutine of Start.
+// parts are what a speaker works with.
+type parts struct {
+	logger      logger
+	options     options
+	client      client.Client
+	events      teller
+	state       *kube.ConfigurationState
+	l2Statuses  *kube.ServiceL2Statuses
+	bgpStatuses *kube.ServiceBGPStatuses
+	secrets     *kube.Secrets
+	metrics     *metrics.Client
+	links       *link.Watcher
+	ring        ring
+	announcer   *layer2.Announcer
+	sessions    *sessions
+	inbox       *inbox
+}
+
+// speaker reads what there is to know, plans, hands the plan to the announcer and to
+// BGP, and reports. All of its state belongs to the goroutine of Start.
 type speaker struct {
-	logger    logger
-	client    client.Client
-	events    *kube.Events
-	state     *kube.ConfigurationState
-	statuses  *kube.ServiceL2Statuses
-	metrics   *metrics.Client
-	options   options
-	links     *link.Watcher
-	ring      ring
-	announcer *layer2.Announcer
-	inbox     *inbox
+	parts
 
 	keeper   config.Keeper
 	problems []lb.Problem
 	planner  *plan.Planner
-	verdicts map[lb.ServiceKey]lb.Verdict
-	// published is what metrics and readiness see of the verdicts.
-	published atomic.Pointer[[]metrics.Announced]
+	drain    drain
+	// blind says that the other speakers are out of sight: who decides without them
+	// takes addresses from those that announce them.
+	blind bool
+
+	// holders, verdicts, announcements and routes are kept service by service.
+	holders       *plan.Holders
+	verdicts      map[lb.ServiceKey]verdicts
+	announcements *plan.Announcements
+	routes        *plan.Routes
+
+	node        nodeCheck
+	published   published
+	decidedOnce atomic.Bool
 }
 
-func newSpeaker(l logger, c client.Client, events *kube.Events, state *kube.ConfigurationState, statuses *kube.ServiceL2Statuses, m *metrics.Client, o options, links *link.Watcher, r ring, a *layer2.Announcer) *speaker {
+// verdicts are this node's answers about one service.
+type verdicts struct {
+	layer2 lb.Verdict
+	bgp    lb.BGPVerdict
+}
+
+func newSpeaker(p parts) *speaker {
 	return &speaker{
-		logger: l, client: c, events: events, state: state, statuses: statuses, metrics: m, options: o,
-		links: links, ring: r, announcer: a,
-		inbox:    newInbox(),
-		verdicts: map[lb.ServiceKey]lb.Verdict{},
+		parts:         p,
+		drain:         drain{time: p.options.drainTime},
+		holders:       plan.NewHolders(),
+		verdicts:      map[lb.ServiceKey]verdicts{},
+		announcements: plan.NewAnnouncements(),
+		routes:        plan.NewRoutes(),
 	}
 }
 
-// ready reports whether everything was decided once and the sockets are open.
+// ready reports whether everything was decided once and the sockets are open. Whether
+// routers answer is no part of it: a router that is away is no reason to stop a rollout.
 func (s *speaker) ready(*http.Request) error {
-	if s.published.Load() == nil {
+	if !s.decidedOnce.Load() {
 		return errors.New("services, links and members are not read yet")
 	}
 	if !s.announcer.Ready() {
@@ -76,10 +98,15 @@ func (s *speaker) Start(ctx context.Context) error {
 		return nil
 	}
 	s.inbox.addEverything()
+	nodeCheck := time.NewTicker(nodeCheckInterval)
+	defer nodeCheck.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-nodeCheck.C:
+			s.checkNode(ctx)
+			continue
 		case <-s.inbox.signal:
 		case <-s.links.Changed():
 			s.inbox.addEverything()
@@ -100,8 +127,7 @@ const roundRetry = time.Second
 // start only, where a few milliseconds do not matter.
 const inputPoll = 10 * time.Millisecond
 
-// waitForInputs waits until links and members are known: who decides without them takes
-// addresses from those that announce them. It reports false if ctx ended first.
+// waitForInputs waits until links and members are known. It reports false if ctx ended first.
 func (s *speaker) waitForInputs(ctx context.Context) bool {
 	for !s.links.Ready() || !s.ring.ready() {
 		select {
@@ -116,83 +142,50 @@ func (s *speaker) waitForInputs(ctx context.Context) bool {
 // round decides about what changed and hands the whole plan on.
 func (s *speaker) round(ctx context.Context) error {
 	keys, everything := s.inbox.take()
-	var services map[lb.ServiceKey]*corev1.Service
-	var err error
+	read := s.readSome
 	if everything {
-		services, err = s.lookAround(ctx)
-	} else {
-		services, err = s.read(ctx, keys)
+		if err := s.look(ctx); err != nil {
+			return err
+		}
+		read = s.readAll
 	}
+	subjects, err := read(ctx, keys)
 	if err != nil {
 		return err
 	}
-	changed := everything
-	for key, svc := range services {
-		verdictChanged, err := s.decide(ctx, key, svc)
-		if err != nil {
-			return err
-		}
-		changed = changed || verdictChanged
+	if err := s.addSharing(ctx, subjects); err != nil {
+		return err
 	}
-	if changed {
-		s.apply()
+	layer2Changed, bgpChanged := s.decide(subjects)
+	if layer2Changed || everything {
+		s.announcer.Set(s.links.Links(), s.announcements.List())
+	}
+	if bgpChanged || everything {
+		s.sessions.set(s.routes.Sessions(s.planner.Peers()), s.links.Links())
+	}
+	if everything {
+		s.decided()
 	}
 	return nil
 }
 
-// lookAround makes a new planner, and returns every service that there is to decide
-// about: those that exist, and those of which a verdict is held, nil if they are gone.
-// While the other speakers are out of sight it returns none: the ring says when they
-// are not.
-func (s *speaker) lookAround(ctx context.Context) (map[lb.ServiceKey]*corev1.Service, error) {
-	links := s.links.Links()
-	s.ring.setUsable(anyUsable(links))
-	if !s.ring.ready() {
-		return nil, nil
-	}
-	if err := s.look(ctx, links); err != nil {
-		return nil, err
-	}
-	var list corev1.ServiceList
-	if err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list Services: %w", err)
-	}
-	out := map[lb.ServiceKey]*corev1.Service{}
-	for key := range s.verdicts {
-		out[key] = nil
-	}
-	for i := range list.Items {
-		if kube.Handled(&list.Items[i], s.options.LoadBalancerClass) {
-			out[kube.Key(&list.Items[i])] = &list.Items[i]
-		}
-	}
-	return out, nil
-}
-
-// read returns the services of that name; nil for those that are gone or not ours.
-func (s *speaker) read(ctx context.Context, keys map[lb.ServiceKey]struct{}) (map[lb.ServiceKey]*corev1.Service, error) {
-	out := map[lb.ServiceKey]*corev1.Service{}
-	for key := range keys {
-		svc := &corev1.Service{}
-		err := s.client.Get(ctx, types.NamespacedName(key), svc)
-		switch {
-		case apierrors.IsNotFound(err) || err == nil && !kube.Handled(svc, s.options.LoadBalancerClass):
-			out[key] = nil
-		case err != nil:
-			return nil, fmt.Errorf("read service %s: %w", key, err)
-		default:
-			out[key] = svc
-		}
-	}
-	return out, nil
+// decided notes that all there is was decided about.
+func (s *speaker) decided() {
+	s.decidedOnce.Store(true)
+	s.l2Statuses.Decided()
+	s.bgpStatuses.Decided()
 }
 
 // look makes a planner of the world as it is now.
-func (s *speaker) look(ctx context.Context, links []lb.Link) error {
-	objects, err := kube.Advertisements(ctx, s.client, s.options.Namespace)
+func (s *speaker) look(ctx context.Context) error {
+	links := s.links.Links()
+	s.ring.setUsable(anyUsable(links))
+	s.blind = !s.ring.ready()
+	objects, err := kube.Configuration(ctx, s.client, s.options.Namespace, s.options.node)
 	if err != nil {
 		return err
 	}
+	objects.Secrets = s.secrets.NamedBy(ctx, objects.Peers)
 	cfg, problems := s.keeper.Parse(objects)
 	s.report(problems)
 	s.metrics.Loaded(len(problems) > 0)
@@ -203,6 +196,7 @@ func (s *speaker) look(ctx context.Context, links []lb.Link) error {
 		Speakers:           s.ring.speakers(s.options.node, anyUsable(links)),
 		Links:              links,
 		IgnoreExcludeLabel: s.options.ignoreExcludeLabel,
+		Draining:           s.draining(objects.Nodes),
 	})
 	return nil
 }
@@ -211,67 +205,67 @@ func anyUsable(links []lb.Link) bool {
 	return slices.ContainsFunc(links, func(l lb.Link) bool { return l.ARP || l.NDP })
 }
 
-// report logs the problems of the configuration, each once while it lasts. The
-// controller tells users of those of the pools.
-func (s *speaker) report(problems []lb.Problem) {
-	for _, p := range problems {
-		if !slices.Contains(s.problems, p) {
-			level.Error(s.logger).Log("msg", "configuration problem", "object", p.Object, "field", p.Field, "error", p.Message)
+// decide makes the verdicts about the services anew: over layer 2 group by group, over
+// BGP one by one. It reports what changed.
+func (s *speaker) decide(subjects map[lb.ServiceKey]subject) (layer2, bgp bool) {
+	shared := map[lb.ServiceKey]lb.Verdict{}
+	for key, sub := range subjects {
+		now := verdicts{layer2: s.verdicts[key].layer2}
+		switch {
+		case sub.object == nil:
+			now = verdicts{gone, goneFromBGP}
+		case s.blind:
+			now.bgp = s.planner.BGP(sub.Service, sub.Endpoints)
+		default:
+			now.layer2 = s.layer2Verdict(key, subjects, shared)
+			now.bgp = s.planner.BGP(sub.Service, sub.Endpoints)
 		}
+		layer2Changed, bgpChanged := s.conclude(key, sub, now)
+		layer2, bgp = layer2 || layer2Changed, bgp || bgpChanged
 	}
-	s.problems = problems
-	s.state.Report(problems)
+	return layer2, bgp
 }
 
-// decide makes the verdict about one service anew and reports whether it changed.
-func (s *speaker) decide(ctx context.Context, key lb.ServiceKey, svc *corev1.Service) (bool, error) {
-	before, known := s.verdicts[key]
-	if svc == nil {
-		if before.Announces() {
-			s.withdrawn(key, before, lb.Verdict{Reason: lb.NotLoadBalancer, Why: "the service is gone or no longer a load balancer"})
-		}
-		delete(s.verdicts, key)
-		return known, nil
+const whyGone = "the service is gone or no longer a load balancer"
+
+var (
+	gone        = lb.Verdict{Reason: lb.NotLoadBalancer, Why: whyGone}
+	goneFromBGP = lb.BGPVerdict{Reason: lb.NotLoadBalancer, Why: whyGone}
+)
+
+// layer2Verdict decides about a service, together with those that share its addresses:
+// the verdicts about all of them are kept in shared.
+func (s *speaker) layer2Verdict(key lb.ServiceKey, subjects map[lb.ServiceKey]subject, shared map[lb.ServiceKey]lb.Verdict) lb.Verdict {
+	if v, ok := shared[key]; ok {
+		return v
 	}
-	endpoints, err := s.endpoints(ctx, key)
-	if err != nil {
-		return false, err
+	keys := s.holders.Group(key)
+	group := make([]plan.Served, len(keys))
+	for i, k := range keys {
+		group[i] = subjects[k].Served
 	}
-	now := s.planner.Layer2(kube.Service(svc), endpoints)
+	for i, v := range s.planner.Layer2Shared(group) {
+		shared[keys[i]] = v
+	}
+	return shared[key]
+}
+
+// conclude takes the verdicts over for one service, where they differ from those before.
+func (s *speaker) conclude(key lb.ServiceKey, sub subject, now verdicts) (layer2, bgp bool) {
+	before := s.verdicts[key]
 	s.verdicts[key] = now
-	if known && now.Equal(before) {
-		return false, nil
+	if sub.object == nil {
+		delete(s.verdicts, key)
 	}
-	s.tell(svc, before, now)
-	return true, nil
-}
-
-func (s *speaker) endpoints(ctx context.Context, key lb.ServiceKey) ([]lb.Endpoint, error) {
-	var list discoveryv1.EndpointSliceList
-	err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy, client.InNamespace(key.Namespace), client.MatchingFields{bySliceService: key.Name})
-	if err != nil {
-		return nil, fmt.Errorf("list the EndpointSlices of service %s: %w", key, err)
+	if layer2 = !now.layer2.Equal(before.layer2); layer2 {
+		s.announcements.Set(key, now.layer2.Announcements)
+		s.published.set(key, layer2Protocol, addressesOf(now.layer2))
+		s.tellLayer2(key, sub.object, before.layer2, now.layer2)
 	}
-	return kube.Endpoints(list.Items), nil
-}
-
-// apply hands the announcements of all verdicts to the announcer.
-func (s *speaker) apply() {
-	byAddress := map[netip.Addr]lb.Announcement{}
-	published := []metrics.Announced{}
-	for key, v := range s.verdicts {
-		for _, a := range v.Announcements {
-			byAddress[a.Address] = merge(byAddress[a.Address], a)
-			published = append(published, metrics.Announced{
-				Service: key.String(), Protocol: "layer2", Node: string(s.options.node), IP: a.Address.String(),
-			})
-		}
+	if bgp = !now.bgp.Equal(before.bgp); bgp {
+		s.routes.Set(key, now.bgp.Offers)
+		s.published.set(key, bgpProtocol, advertisedOf(sub.Service, now.bgp))
+		s.tellBGP(key, sub.object, before.bgp, now.bgp)
 	}
-	announcements := make([]lb.Announcement, 0, len(byAddress))
-	for _, a := range byAddress {
-		announcements = append(announcements, a)
-	}
-	s.announcer.Set(s.links.Links(), announcements)
-	s.published.Store(&published)
-	s.statuses.Decided()
+	return layer2, bgp
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"github.com/go-kit/log"
@@ -15,7 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
+	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -34,38 +33,14 @@ func on(links ...string) lb.Announcement {
 	return lb.Announcement{Address: netip.MustParseAddr("192.0.2.1"), Links: links}
 }
 
-func TestAnAddressThatServicesShareIsAnnouncedOnTheLinksOfAny(t *testing.T) {
-	for name, tc := range map[string]struct{ a, b, want lb.Announcement }{
-		"the first":               {lb.Announcement{}, on("eth0"), on("eth0")},
-		"the same links":          {on("eth0"), on("eth0"), on("eth0")},
-		"other links":             {on("eth1"), on("eth0", "eth2"), on("eth0", "eth1", "eth2")},
-		"all links and some":      {on(), on("eth0"), on()},
-		"some links and all":      {on("eth0"), on(), on()},
-		"all links, as the first": {lb.Announcement{}, on(), on()},
-	} {
-		t.Run(name, func(t *testing.T) {
-			before := slices.Clone(tc.a.Links)
-			if tc.a.Links != nil {
-				tc.a.Links = slices.Grow(tc.a.Links, 4) // room that must not be used
-			}
-			if got := merge(tc.a, tc.b); !got.Equal(tc.want) {
-				t.Errorf("merged: %s, want %s", got, tc.want)
-			}
-			if !slices.Equal(before, tc.a.Links) {
-				t.Errorf("the links of a verdict changed from %v to %v", before, tc.a.Links)
-			}
-		})
-	}
-}
-
-// parts hands out what the status writers ask a manager for.
-type parts struct {
+// clients hands out what the status writers ask a manager for.
+type clients struct {
 	ctrl.Manager
 	client client.Client
 }
 
-func (p parts) GetClient() client.Client    { return p.client }
-func (p parts) GetAPIReader() client.Reader { return p.client }
+func (m clients) GetClient() client.Client    { return m.client }
+func (m clients) GetAPIReader() client.Reader { return m.client }
 
 // newTestSpeaker is a speaker of node-a, over an API server in memory. Its Start is not
 // called: the test makes the rounds.
@@ -79,21 +54,44 @@ func newTestSpeaker(t *testing.T, funcs interceptor.Funcs, objects ...client.Obj
 		WithIndex(&discoveryv1.EndpointSlice{}, bySliceService, func(o client.Object) []string {
 			return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
 		}).Build()
-	events, err := kube.NewEvents(&rest.Config{Host: "http://api.invalid"}, scheme, "metallb-speaker", "node-a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop)
-	go func() { _ = events.Start(ctx) }()
-
-	l, mgr := log.NewNopLogger(), parts{client: c}
+	l, mgr := log.NewNopLogger(), clients{client: c}
 	o := options{node: "node-a"}
 	o.Namespace = "metallb-system"
-	return newSpeaker(l, c, events,
-		kube.NewConfigurationState(l, mgr, o.Namespace, kube.SpeakerReporter("", o.node)),
-		kube.NewServiceL2Statuses(l, mgr, o.Namespace, "", o.node),
-		metrics.NewClient(prometheus.NewRegistry()), o, link.New(l, nil), ring{}, layer2.New(l, layer2.Config{}))
+	inbox, bgp, events := newInbox(), &router{}, listener{}
+	return newSpeaker(parts{
+		logger: l, options: o, client: c, events: events, inbox: inbox,
+		state:       kube.NewConfigurationState(l, mgr, o.Namespace, kube.SpeakerReporter("", o.node)),
+		l2Statuses:  kube.NewServiceL2Statuses(l, mgr, o.Namespace, "", o.node),
+		bgpStatuses: kube.NewServiceBGPStatuses(l, mgr, o.Namespace, "", o.node),
+		secrets:     kube.NewSecrets(l, c, o.Namespace, inbox.addEverything),
+		metrics:     metrics.NewClient(prometheus.NewRegistry()),
+		links:       link.New(l, nil), ring: ring{}, announcer: layer2.New(l, layer2.Config{}),
+		sessions: newSessions(l, o, bgp, &paths{bgp: bgp, bfd: &bfdWatcher{}}, c, events, nil),
+	})
+}
+
+// listener remembers what users are told, on the objects of each name.
+type listener map[string][]string
+
+func (l listener) Normal(obj runtime.Object, reason lb.Reason, message string) {
+	l.hear(obj, "Normal "+string(reason)+" "+message)
+}
+
+func (l listener) Warning(obj runtime.Object, reason lb.Reason, message string) {
+	l.hear(obj, "Warning "+string(reason)+" "+message)
+}
+
+func (l listener) hear(obj runtime.Object, text string) {
+	name := obj.(client.Object).GetName()
+	l[name] = append(l[name], text)
+}
+
+// heard returns what was said on an object since it was asked last.
+func (s *speaker) heard(name string) []string {
+	l := s.events.(listener)
+	out := l[name]
+	delete(l, name)
+	return out
 }
 
 func (s *speaker) mustRound(t *testing.T) {
@@ -107,7 +105,7 @@ func (s *speaker) mustRound(t *testing.T) {
 func (s *speaker) reasons() map[string]lb.Reason {
 	out := map[string]lb.Reason{}
 	for key, v := range s.verdicts {
-		out[key.Name] = v.Reason
+		out[key.Name] = v.layer2.Reason
 	}
 	return out
 }
@@ -175,12 +173,11 @@ func TestARoundDecidesAboutWhatChanged(t *testing.T) {
 
 func TestASpeakerIsReadyOnceItHasDecided(t *testing.T) {
 	s := newTestSpeaker(t, interceptor.Funcs{}, ordinary()...)
-	before := s.ready(nil)
+	if err := s.ready(nil); err == nil || err.Error() != "services, links and members are not read yet" {
+		t.Errorf("ready before the first round: %v", err)
+	}
 	s.inbox.addEverything()
 	s.mustRound(t)
-	if before == nil || s.announced() == nil {
-		t.Errorf("ready before the first round: %v; announced after it: %v", before, s.announced())
-	}
 	if err := s.ready(nil); err == nil || err.Error() != "sockets are not open yet" {
 		t.Errorf("ready after the first round: %v, though no socket is open", err)
 	}
@@ -195,8 +192,8 @@ func TestARoundThatCannotReadSaysWhat(t *testing.T) {
 	}}
 	s := newTestSpeaker(t, refuse, ordinary()[:5]...)
 	s.inbox.addEverything()
-	if err := s.round(t.Context()); err == nil || err.Error() != "list the EndpointSlices of service default/web: no" {
-		t.Errorf("error %v, want one that names the service", err)
+	if err := s.round(t.Context()); err == nil || err.Error() != "list EndpointSlices: no" {
+		t.Errorf("error %v, want one that names what", err)
 	}
 }
 
@@ -205,14 +202,16 @@ func TestSharedAddressesAreAnnouncedOnceAndCountedForEachService(t *testing.T) {
 	verdict := func(links ...string) lb.Verdict {
 		return lb.Verdict{Reason: lb.Announced, Announcements: []lb.Announcement{on(links...)}}
 	}
-	s.verdicts = map[lb.ServiceKey]lb.Verdict{key("tcp"): verdict("eth0"), key("udp"): verdict("eth1"), key("web"): {Reason: lb.NotOwner}}
-	s.apply()
+	for svc, v := range map[*corev1.Service]lb.Verdict{service("tcp"): verdict("eth0"), service("udp"): verdict("eth1"), service("web"): {Reason: lb.NotOwner}} {
+		s.conclude(kube.Key(svc), subject{object: svc}, verdicts{layer2: v})
+	}
+	s.announcer.Set(nil, s.announcements.List())
 	want := []metrics.Announced{
 		{Service: "default/tcp", Protocol: "layer2", Node: "node-a", IP: "192.0.2.1"},
 		{Service: "default/udp", Protocol: "layer2", Node: "node-a", IP: "192.0.2.1"},
 	}
 	sorted := cmpopts.SortSlices(func(a, b metrics.Announced) int { return cmp.Compare(a.Service, b.Service) })
-	if diff := gocmp.Diff(want, s.announced(), sorted); diff != "" {
+	if diff := gocmp.Diff(want, s.announcedMetrics(), sorted); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 	if stats := s.announcer.Stats(); len(stats.Addresses) != 1 {

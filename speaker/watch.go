@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -32,6 +33,10 @@ func (s *speaker) watch(ctx context.Context, mgr ctrl.Manager) error {
 		&corev1.Node{}:               s.nodeChanged,
 		&v1beta1.IPAddressPool{}:     s.configChanged,
 		&v1beta1.L2Advertisement{}:   s.configChanged,
+		&v1beta2.BGPPeer{}:           s.configChanged,
+		&v1beta1.BGPAdvertisement{}:  s.configChanged,
+		&v1beta1.BFDProfile{}:        s.configChanged,
+		&v1beta1.Community{}:         s.configChanged,
 	} {
 		informer, err := mgr.GetCache().GetInformer(ctx, obj)
 		if err != nil {

@@ -27,7 +27,7 @@ func pool(change func(*v1beta1.IPAddressPool)) *v1beta1.IPAddressPool {
 }
 
 func TestWhatIsLookedAtAfterAChange(t *testing.T) {
-	s := newSpeaker(nil, nil, nil, nil, nil, nil, options{}, nil, ring{}, nil)
+	s := newSpeaker(parts{inbox: newInbox()})
 	nodes, config := onChange(s.nodeChanged), onChange(s.configChanged)
 	services, endpoints := onChange(s.serviceChanged), onChange(s.sliceChanged)
 

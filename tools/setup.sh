@@ -12,6 +12,9 @@ done <<-'END'
 	arping iputils-arping
 	ndisc6 ndisc6
 	tcpdump tcpdump
+	vtysh frr
+	bird bird2
+	promtool prometheus
 END
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -20,6 +23,13 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	exit 1
 fi
 echo "Installing Debian packages: ${missing[*]}"
+# Routers that come with a service are not to start on this machine (invoke-rc.d(8)).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod +x $policy
+fi
 export DEBIAN_FRONTEND=noninteractive
 { apt-get -q update && apt-get -qy install --no-install-recommends "${missing[@]}"; } >/dev/null || {
 	echo "apt-get could not install ${missing[*]}: see its words above." >&2

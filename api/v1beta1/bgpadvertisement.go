@@ -52,9 +52,29 @@ type BGPAdvertisementSpec struct {
 	// +kubebuilder:validation:Maximum=4294967295
 	LocalPref uint32 `json:"localPref,omitempty"`
 
+	// MED is Herald's own: the MULTI_EXIT_DISC attribute (RFC 4271, section 5.1.4) of the routes offered. Routers prefer
+	// the route with the lowest among those that they have from one neighbouring AS. 0 to 4294967295. Default: none.
+	//
+	// +optional
+	// +kubebuilder:validation:Format=int64
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=4294967295
+	MED *uint32 `json:"med,omitempty"`
+
+	// ASPathPrepend is Herald's own: how many more times than once our number stands in the path of the routes offered,
+	// which makes them less preferred: 0 to 10. For external peers only; an internal one would take the number in the
+	// path for a loop, and is offered the routes without. Default: 0.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	ASPathPrepend int32 `json:"asPathPrepend,omitempty"`
+
 	// Communities are attached to the routes offered, each at most once: a standard community such as "64512:100"
 	// (RFC 1997, two numbers up to 65535), a large community such as "large:64512:1:2" (RFC 8092, three numbers up to
-	// 4294967295), or the name of an alias that a Community object defines.
+	// 4294967295), the name of an alias that a Community object defines, or a name of IANA's for a well-known community:
+	// GRACEFUL_SHUTDOWN, ACCEPT_OWN, LLGR_STALE, NO_LLGR, BLACKHOLE, NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED (or
+	// LOCAL_AS) and NO_PEER. An alias of such a name takes its place.
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.indexOf(x) == self.lastIndexOf(x))",message="communities must not hold the same community twice"

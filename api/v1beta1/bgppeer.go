@@ -28,6 +28,7 @@ type BGPPeer struct {
 // +kubebuilder:validation:XValidation:rule=`(has(self.peerASN) && self.peerASN != 0) != has(self.dynamicASN)`,message="one of peerASN and dynamicASN must be set, and not both"
 // +kubebuilder:validation:XValidation:rule=`(has(self.peerAddress) && self.peerAddress != "") != (has(self.interface) && self.interface != "")`,message="one of peerAddress and interface must be set, and not both"
 // +kubebuilder:validation:XValidation:rule=`!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.peerASN) || self.peerASN != self.myASN`,message="ebgpMultiHop is for external peers: peerASN must differ from myASN"
+// +kubebuilder:validation:XValidation:rule=`!has(self.ttlSecurity) || !self.ttlSecurity || !has(self.ebgpMultiHop) || !self.ebgpMultiHop`,message="ttlSecurity and ebgpMultiHop are mutually exclusive: ttlSecurity is for a router that is one hop away"
 // +kubebuilder:validation:XValidation:rule=`!has(self.password) || self.password == "" || !has(self.passwordSecret) || !has(self.passwordSecret.name) || self.passwordSecret.name == ""`,message="password and passwordSecret are mutually exclusive"
 // +kubebuilder:validation:XValidation:rule=`!has(self.holdTime) || !has(self.keepaliveTime) || !self.holdTime.matches("^[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$") || !self.keepaliveTime.matches("^[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$") || duration(self.keepaliveTime) <= duration(self.holdTime)`,message="keepaliveTime must not be longer than holdTime"
 type BGPPeerSpec struct {
@@ -90,7 +91,7 @@ type BGPPeerSpec struct {
 	// RouterID is our BGP identifier, written as an IPv4 address. Default: an IPv4 address of the node.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule=`self == "" || isIP(self)`,message="routerID must be an IP address such as 192.0.2.10"
+	// +kubebuilder:validation:XValidation:rule=`self == "" || (isIP(self) && ip(self).family() == 4)`,message="routerID must be an IPv4 address such as 192.0.2.10"
 	RouterID string `json:"routerID,omitempty"`
 
 	// NodeSelectors limit the nodes that hold a session with this router to those whose labels match any one of the
@@ -116,12 +117,12 @@ type BGPPeerSpec struct {
 	// +optional
 	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
 
-	// The fields below came with v1beta2. The API server drops what a version does not know when it serves an object in
+	// The fields below came with v1beta2 or later. The API server drops what a version does not know when it serves an object in
 	// that version; they stand here so that whoever reads a peer as v1beta1 and writes it back takes nothing away.
 	BGPPeerAdditions `json:",inline"`
 }
 
-// BGPPeerAdditions are the fields that v1beta2 added, carried through v1beta1. They are explained there.
+// BGPPeerAdditions are the fields that v1beta2 has gained, carried through v1beta1. They are explained there.
 type BGPPeerAdditions struct {
 	// DynamicASN: see v1beta2.
 	//
@@ -175,6 +176,11 @@ type BGPPeerAdditions struct {
 	//
 	// +optional
 	DualStackAddressFamily bool `json:"dualStackAddressFamily,omitempty"`
+
+	// TTLSecurity: see v1beta2.
+	//
+	// +optional
+	TTLSecurity bool `json:"ttlSecurity,omitempty"`
 }
 
 // NodeSelector selects nodes by their labels. A node must match all that is given.

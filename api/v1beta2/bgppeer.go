@@ -29,6 +29,7 @@ type BGPPeer struct {
 // +kubebuilder:validation:XValidation:rule=`(has(self.peerASN) && self.peerASN != 0) != has(self.dynamicASN)`,message="one of peerASN and dynamicASN must be set, and not both"
 // +kubebuilder:validation:XValidation:rule=`(has(self.peerAddress) && self.peerAddress != "") != (has(self.interface) && self.interface != "")`,message="one of peerAddress and interface must be set, and not both"
 // +kubebuilder:validation:XValidation:rule=`!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.peerASN) || self.peerASN != self.myASN`,message="ebgpMultiHop is for external peers: peerASN must differ from myASN"
+// +kubebuilder:validation:XValidation:rule=`!has(self.ttlSecurity) || !self.ttlSecurity || !has(self.ebgpMultiHop) || !self.ebgpMultiHop`,message="ttlSecurity and ebgpMultiHop are mutually exclusive: ttlSecurity is for a router that is one hop away"
 // +kubebuilder:validation:XValidation:rule=`!has(self.password) || self.password == "" || !has(self.passwordSecret) || !has(self.passwordSecret.name) || self.passwordSecret.name == ""`,message="password and passwordSecret are mutually exclusive"
 // +kubebuilder:validation:XValidation:rule=`!has(self.holdTime) || !has(self.keepaliveTime) || !self.holdTime.matches("^[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$") || !self.keepaliveTime.matches("^[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$") || duration(self.keepaliveTime) <= duration(self.holdTime)`,message="keepaliveTime must not be longer than holdTime"
 type BGPPeerSpec struct {
@@ -121,11 +122,11 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches("^[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$") && duration(self) >= duration("1s") && duration(self) <= duration("65535s") && duration(self).getMilliseconds() % 1000 == 0`,message="connectTime must be 1s to 65535s, in whole seconds"
 	ConnectTime *metav1.Duration `json:"connectTime,omitempty"`
 
-	// RouterID is our BGP identifier, written as an IPv4 address such as "192.0.2.10". All peers of a node need the
-	// same. Default: an IPv4 address of the node.
+	// RouterID is our BGP identifier, written as an IPv4 address such as "192.0.2.10". A node may have another one with
+	// each router. Default: an IPv4 address of the node.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule=`self == "" || isIP(self)`,message="routerID must be an IP address such as 192.0.2.10"
+	// +kubebuilder:validation:XValidation:rule=`self == "" || (isIP(self) && ip(self).family() == 4)`,message="routerID must be an IPv4 address such as 192.0.2.10"
 	RouterID string `json:"routerID,omitempty"`
 
 	// NodeSelectors limit the nodes that hold a session with this router to those whose labels match any one of the
@@ -168,6 +169,14 @@ type BGPPeerSpec struct {
 	// +optional
 	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
 
+	// TTLSecurity is Herald's own: it drops what claims to come from the router but has crossed another one on its way,
+	// which keeps strangers from breaking the session (RFC 5082). The router must do the same, as its packets need a TTL
+	// of 255: "neighbor … ttl-security hops 1". It goes with a router that is one hop away, so not with ebgpMultiHop.
+	// Default: false.
+	//
+	// +optional
+	TTLSecurity bool `json:"ttlSecurity,omitempty"`
+
 	// VRF is the name of the Linux VRF device on the node in which the router is reached. Default: none.
 	//
 	// +optional
@@ -200,7 +209,7 @@ const (
 	DynamicASNExternal DynamicASN = "external"
 )
 
-// BGPPeerStatus is empty.
+// BGPPeerStatus is empty: how it goes with a router stands in the BGPSessionState of each node.
 type BGPPeerStatus struct{}
 
 // BGPPeerList is a list of BGPPeers.

@@ -2,6 +2,7 @@ package allocation
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -28,11 +29,14 @@ type Start struct {
 	Kubeconfig string
 	Args       []string  // beside those of the manifest
 	Log        io.Writer // nil: nobody reads it
+	// Host is where to run it; the default is the control plane's. Each has room for one.
+	Host lab.Host
 }
 
-// Controller is one that runs, as a process on the control plane's host.
+// Controller is one that runs, as a process on a host.
 type Controller struct {
 	world   *World
+	host    lab.Host
 	command *exec.Cmd
 	http    *http.Client
 	ended   chan struct{}
@@ -47,11 +51,14 @@ func (w *World) Run(ctx context.Context, s Start) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
+	host := cmp.Or(s.Host, lab.Control)
+	// It stands for the Lease under the name of its machine, as it does in a pod.
 	args := append([]string{
+		"unshare", "--uts", "sh", "-c", `hostname "$0" && exec "$@"`, string(host),
 		"env", "KUBECONFIG=" + s.Kubeconfig, "METALLB_NAMESPACE=" + herald.Namespace,
 		"METALLB_ML_SECRET_NAME=memberlist", "METALLB_DEPLOYMENT=controller", binary, "--port=9120",
 	}, s.Args...)
-	command, err := w.Lab.Command(ctx, lab.Control, args...)
+	command, err := w.Lab.Command(ctx, host, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +66,9 @@ func (w *World) Run(ctx context.Context, s Start) (*Controller, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start the controller: %w", err)
 	}
-	c := &Controller{world: w, command: command, ended: make(chan struct{})}
+	c := &Controller{world: w, host: host, command: command, ended: make(chan struct{})}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		return w.Lab.Dial(ctx, lab.Control, network, address)
+		return w.Lab.Dial(ctx, host, network, address)
 	}
 	c.http = &http.Client{Transport: &http.Transport{DialContext: dial}}
 	go func() { _ = command.Wait(); close(c.ended) }() // how it ended is in its log
@@ -102,6 +109,12 @@ func (c *Controller) Stop() { c.end(syscall.SIGTERM) }
 
 // Kill ends it as the out-of-memory killer does.
 func (c *Controller) Kill() { c.end(syscall.SIGKILL) }
+
+// Freeze stops it between two of its steps, as a machine does that is suspended.
+func (c *Controller) Freeze() error { return c.command.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets it go on where it was.
+func (c *Controller) Thaw() error { return c.command.Process.Signal(syscall.SIGCONT) }
 
 func (c *Controller) end(signal syscall.Signal) {
 	_ = c.command.Process.Signal(signal) // it may have ended by itself

@@ -117,6 +117,27 @@ func start(ctx context.Context, kubeconfig string, args ...string) (*Controller,
 	return c, c.AwaitReady(ctx)
 }
 
+// second runs another controller beside the one that runs, for the time of a test.
+func second(ctx context.Context, t *testing.T) *Controller {
+	t.Helper()
+	return beside(ctx, t, Start{Kubeconfig: credentials})
+}
+
+// beside runs one as it is said to, on another host.
+func beside(ctx context.Context, t *testing.T, s Start) *Controller {
+	t.Helper()
+	s.Binary, s.Log, s.Host = Binary(root), journal, lab.Client
+	c, err := world.Run(context.WithoutCancel(ctx), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	if err := c.AwaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // restart replaces the controller that runs, once what was done to it meanwhile is over.
 func restart(ctx context.Context, t *testing.T, end func(*Controller), meanwhile func()) {
 	t.Helper()

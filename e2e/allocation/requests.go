@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Requests counts what the controller has asked of the API server, by the method of HTTP.
@@ -28,10 +29,32 @@ func (r Requests) Since(earlier Requests) Requests {
 	return out
 }
 
-var requestMetric = regexp.MustCompile(`^rest_client_requests_total\{.*method="([A-Z]+)".*\} (.+)$`)
+// leaseWrites counts those PUT requests that renew the Lease, which go on forever.
+const leaseWrites = "metallb_controller_lease_writes_total "
 
-// Requests reads client-go's own count in the controller's metrics.
+// renewals is where they stand among the methods.
+const renewals = "renewals"
+
+// A request without an answer has <error> as its code, and is not counted: most of them never went out.
+var requestMetric = regexp.MustCompile(`^rest_client_requests_total\{code="\d+",.*method="([A-Z]+)".*\} (.+)$`)
+
+// Requests reads client-go's own count in the controller's metrics. Renewals of the Lease are left out. A renewal may come
+// between the two counts of one answer, so two answers must agree.
 func (c *Controller) Requests(ctx context.Context) (Requests, error) {
+	before, err := c.requests(ctx)
+	for err == nil {
+		var now Requests
+		if now, err = c.requests(ctx); err == nil && now["PUT"] == before["PUT"] && now[renewals] == before[renewals] {
+			now["PUT"] -= now[renewals]
+			delete(now, renewals)
+			return now, nil
+		}
+		before = now
+	}
+	return nil, err
+}
+
+func (c *Controller) requests(ctx context.Context) (Requests, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://127.0.0.1:9120/metrics", nil)
 	if err != nil {
 		return nil, err
@@ -50,13 +73,27 @@ func (c *Controller) Requests(ctx context.Context) (Requests, error) {
 	}
 	all := Requests{}
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if m := requestMetric.FindStringSubmatch(lines.Text()); m != nil {
-			count, err := strconv.ParseFloat(m[2], 64)
-			if err != nil {
-				return nil, fmt.Errorf("read the metric %q: %w", lines.Text(), err)
-			}
-			all[m[1]] += int(count)
+		if err := all.add(lines.Text()); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// add takes a line of the metrics into account.
+func (r Requests) add(line string) error {
+	method, value := renewals, ""
+	if m := requestMetric.FindStringSubmatch(line); m != nil {
+		method, value = m[1], m[2]
+	} else if v, ok := strings.CutPrefix(line, leaseWrites); ok {
+		value = v
+	} else {
+		return nil
+	}
+	count, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return fmt.Errorf("read the metric %q: %w", line, err)
+	}
+	r[method] += int(count)
+	return nil
 }

@@ -40,7 +40,7 @@ func TestWhichServicesAreHandled(t *testing.T) {
 		none := s.service("class-of-nobody")
 		other := s.service("class-of-others", classed("example.com/other"))
 		s.holds(ours, "handled", "10.1.0.0")
-		s.quiet(pause)
+		s.quiet()
 		for _, svc := range []*corev1.Service{none, other} {
 			s.holds(svc, "")
 		}

@@ -361,7 +361,7 @@ func (s *stage) settle() {
 		return nil
 	})
 	s.remove(canary)
-	s.quiet(pause)
+	s.quiet()
 }
 
 func generated(prefix string) option {
@@ -369,7 +369,7 @@ func generated(prefix string) option {
 }
 
 // quiet returns when no Service has been written for a while.
-func (s *stage) quiet(pause time.Duration) {
+func (s *stage) quiet() {
 	s.Helper()
 	for before := observed.versions(); ; {
 		select {

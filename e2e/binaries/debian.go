@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,6 +26,8 @@ var debian = []struct{ tool, name string }{
 	{"gcc", "gcc"},
 	{"pkg-config", "pkg-config"},
 	{"/usr/include/seccomp.h", "libseccomp-dev"},
+	{"vtysh", "frr"},
+	{"bird", "bird2"},
 }
 
 // EnsureDebian installs the tools that the machine lacks, if it can.
@@ -59,6 +62,11 @@ func missingPackages() (missing []string) {
 
 // install reads the package lists anew first: on a new machine there are none, or old ones.
 func install(ctx context.Context, packages []string) error {
+	allow, err := forbidStarts()
+	if err != nil {
+		return err
+	}
+	defer allow()
 	for _, args := range [][]string{
 		{"update", "-q"},
 		append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...),
@@ -70,4 +78,20 @@ func install(ctx context.Context, packages []string) error {
 		}
 	}
 	return nil
+}
+
+// policyFile is asked, where it exists, before a package starts a service: status 101 forbids it (Debian's invoke-rc.d(8)).
+const policyFile = "/usr/sbin/policy-rc.d"
+
+// forbidStarts keeps the routers from starting on the machine itself. Where there is a policy already, it is left alone.
+func forbidStarts() (allow func(), err error) {
+	policy, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keep services from starting: %w", err)
+	}
+	_, err = policy.WriteString("#!/bin/sh\nexit 101\n")
+	return func() { os.Remove(policyFile) }, errors.Join(err, policy.Close())
 }

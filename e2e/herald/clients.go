@@ -10,15 +10,15 @@ import (
 	"github.com/herald-lb/herald/e2e/probe"
 )
 
-// Clients are on the LAN, one per address, and open a new connection to port 80 every 10 ms.
+// Clients are on one host, one per address, and open a new connection to port 80 every 10 ms.
 type Clients []*probe.Probe
 
 // StartClients returns when each address has answered; Stop must follow.
-func StartClients(ctx context.Context, l *lab.Lab, addresses []netip.Addr) (clients Clients, err error) {
+func StartClients(ctx context.Context, l *lab.Lab, on lab.Host, addresses []netip.Addr) (clients Clients, err error) {
 	start := time.Now()
 	for _, address := range addresses {
 		clients = append(clients, probe.Start(probe.Options{
-			Dial: l.DialFrom(lab.Client), Address: netip.AddrPortFrom(address, 80),
+			Dial: l.DialFrom(on), Address: netip.AddrPortFrom(address, 80),
 		}))
 	}
 	for _, p := range clients {

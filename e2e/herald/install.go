@@ -57,9 +57,14 @@ func AwaitReady(ctx context.Context, l *lab.Lab) error {
 	return nil
 }
 
-// Controller is the pod of the controller that runs.
+// Controller is the pod of the controller that leads: it holds the Lease.
 func Controller(ctx context.Context, l *lab.Lab) (*corev1.Pod, error) {
-	return pod(ctx, l, "controller", func(corev1.Pod) bool { return true })
+	lease, err := l.Client().CoordinationV1().Leases(Namespace).Get(ctx, "metallb-controller", metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("find out which controller leads: %w", err)
+	}
+	holder := lease.Spec.HolderIdentity
+	return pod(ctx, l, "controller", func(p corev1.Pod) bool { return holder != nil && p.Name == *holder })
 }
 
 // Speaker is the pod of the speaker on a node.

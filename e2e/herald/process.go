@@ -12,11 +12,11 @@ import (
 
 // Kill ends the process of a pod's first container with SIGKILL, as a crash would. The kubelet starts it again.
 func Kill(ctx context.Context, l *lab.Lab, p *corev1.Pod) error {
-	id, err := container(p)
+	pid, err := Process(ctx, l, p)
 	if err != nil {
 		return err
 	}
-	_, err = l.In(ctx, lab.Host(p.Spec.NodeName), "ctr", "-n", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id)
+	_, err = l.In(ctx, lab.Host(p.Spec.NodeName), "kill", "-KILL", pid)
 	return err
 }
 
@@ -25,6 +25,9 @@ func Process(ctx context.Context, l *lab.Lab, p *corev1.Pod) (string, error) {
 	id, err := container(p)
 	if err != nil {
 		return "", err
+	}
+	if strings.HasPrefix(p.Status.ContainerStatuses[0].ContainerID, "light:") {
+		return lightProcess(ctx, l, p)
 	}
 	tasks, err := l.In(ctx, lab.Host(p.Spec.NodeName), "ctr", "-n", "k8s.io", "tasks", "list")
 	if err != nil {
@@ -36,6 +39,18 @@ func Process(ctx context.Context, l *lab.Lab, p *corev1.Pod) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("find the process of pod %s: container %s has none", p.Name, id)
+}
+
+// lightProcess finds the process on a light node, which has no container runtime, by what Herald's pods are told their
+// names with.
+func lightProcess(ctx context.Context, l *lab.Lab, p *corev1.Pod) (string, error) {
+	script := "grep --files-with-matches --no-messages METALLB_POD_NAME=" + p.Name + " /proc/[0-9]*/environ"
+	files, err := l.In(ctx, lab.Host(p.Spec.NodeName), "sh", "-c", script)
+	if err != nil {
+		return "", fmt.Errorf("find the process of pod %s: %w", p.Name, err)
+	}
+	first, _, _ := strings.Cut(files, "\n")
+	return strings.Split(first, "/")[2], nil
 }
 
 // ProcessFile reads a file below /proc/PID of a pod's first container.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -67,6 +68,22 @@ func nodeNames(nodes int) []Host {
 		names = append(names, NodeName(n))
 	}
 	return names
+}
+
+// HostAt is the host with this address on the LAN or behind a router: its own, or the link-local one of its link.
+func (l *Lab) HostAt(address netip.Addr) (Host, bool) {
+	for _, host := range l.Hosts() {
+		own := AddressesOf(host)
+		if address == own.V4 || address == own.V6 || (host.OnLAN() && address.WithZone("") == linkLocal(host)) {
+			return host, true
+		}
+	}
+	return "", false
+}
+
+// linkLocal is the address that the kernel makes of the link's MAC (RFC 4291, appendix A).
+func linkLocal(host Host) netip.Addr {
+	return netip.MustParseAddr(fmt.Sprintf("fe80::4c:41ff:fe42:%x", AddressesOf(host).V4.As4()[3]))
 }
 
 // namespace is the network namespace of a host of the lab with this name.

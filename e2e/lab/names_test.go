@@ -99,6 +99,23 @@ func within(a netip.Addr) string {
 	return "nowhere"
 }
 
+func TestHostsAreKnownByTheirAddresses(t *testing.T) {
+	l := &Lab{nodes: 3}
+	for _, host := range l.Hosts() {
+		own := AddressesOf(host)
+		for _, a := range []netip.Addr{own.V4, own.V6} {
+			if got, ok := l.HostAt(a); !ok || got != host {
+				t.Errorf("%s: got %q, want %s", a, got, host)
+			}
+		}
+	}
+	for address, want := range map[string]Host{"fe80::4c:41ff:fe42:c": "node2", "fe80::4c:41ff:fe42:1%eth0": Router, "192.0.2.1": "", "fe80::1": ""} {
+		if got, _ := l.HostAt(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: got %q, want %q", address, got, want)
+		}
+	}
+}
+
 func TestPodRangesDoNotOverlap(t *testing.T) {
 	var all []netip.Prefix
 	for n := 1; n <= MaxNodes; n++ {

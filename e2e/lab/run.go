@@ -2,7 +2,10 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -31,27 +34,36 @@ func (l *Lab) Run(ctx context.Context, host Host, name string, args ...string) e
 // LogOf is the file with the output of a program that Run started.
 func (l *Lab) LogOf(host Host, name string) string { return l.log(string(host) + "-" + name) }
 
-// Running says whether a program that Run started has not ended.
-func (l *Lab) Running(host Host, name string) bool { return l.alive(host, name) }
-
-// PID is that of a program that Run started, as this machine counts; 0 if it has ended.
-func (l *Lab) PID(host Host, name string) int {
-	st, err := l.store().load()
-	if process := st.Processes[programKey(host, name)]; err == nil && process.Alive() {
-		return process.PID
+// AddCommand makes a command of a host's own: those who run it there run the given command line, and what they add to it.
+func (l *Lab) AddCommand(host Host, name string, line ...string) error {
+	if err := os.MkdirAll(l.hostBin(host), 0o755); err != nil {
+		return err
 	}
-	return 0
+	program, err := exec.LookPath(line[0])
+	if err != nil {
+		return err
+	}
+	script := "#!/bin/sh\nexec " + program
+	for _, word := range line[1:] {
+		script += fmt.Sprintf(" '%s'", word)
+	}
+	return os.WriteFile(filepath.Join(l.hostBin(host), name), []byte(script+" \"$@\"\n"), 0o755)
+}
+
+// Signal sends a signal to a program that Run started. It is no error if it has ended.
+func (l *Lab) Signal(host Host, name string, signal syscall.Signal) error {
+	process, err := l.program(host, name)
+	if err != nil {
+		return err
+	}
+	return process.Signal(signal)
 }
 
 // End sends a signal to a program that Run started, and returns when it has ended. It is no error if it had before.
 func (l *Lab) End(host Host, name string, signal syscall.Signal) error {
-	st, err := l.store().load()
+	process, err := l.program(host, name)
 	if err != nil {
 		return err
-	}
-	process, ok := st.Processes[programKey(host, name)]
-	if !ok {
-		return nil
 	}
 	if err := process.Signal(signal); err != nil {
 		return err
@@ -60,6 +72,22 @@ func (l *Lab) End(host Host, name string, signal syscall.Signal) error {
 		return fmt.Errorf("end %s on %s: %w", name, host, err)
 	}
 	return nil
+}
+
+// Join lays a cable between two hosts beside the LAN: a link of the same name on each, without addresses but link-local ones.
+func (l *Lab) Join(ctx context.Context, a, b Host, link string) error {
+	there := namespace(l.Name, b)
+	err := ip(ctx, namespace(l.Name, a), []string{
+		fmt.Sprintf("link add %s type veth peer name %s netns %s", link, link, there),
+		fmt.Sprintf("link set %s up", link),
+	})
+	return errors.Join(err, ip(ctx, there, []string{fmt.Sprintf("link set %s up", link)}))
+}
+
+// program is one that Run started; a zero one, which is not alive, if it never did.
+func (l *Lab) program(host Host, name string) (Process, error) {
+	st, err := l.store().load()
+	return st.Processes[programKey(host, name)], err
 }
 
 func programKey(host Host, name string) string { return string(host) + "/" + name }

@@ -13,6 +13,7 @@ import (
 	"log"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,10 +151,13 @@ func (n *Node) writeStatus(ctx context.Context) error {
 	}
 	node.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: "light", OperatingSystem: "linux", Architecture: runtime.GOARCH}
 	now := metav1.Now()
-	node.Status.Conditions = []corev1.NodeCondition{{
+	ready := corev1.NodeCondition{
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "light node",
 		LastHeartbeatTime: now, LastTransitionTime: readySince(node, now),
-	}}
+	}
+	// Other conditions are others' to set, as on nodes with a kubelet.
+	others := slices.DeleteFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady })
+	node.Status.Conditions = append(others, ready)
 	_, err = n.Client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
 	return err
 }

@@ -17,3 +17,13 @@ var Web string
 //
 //go:embed service.yaml
 var Service string
+
+// BGP is the configuration of what is announced to routers: a peer, watched by BFD, and addresses of their own.
+//
+//go:embed bgp.yaml
+var BGP string
+
+// ServiceBGP brings Web an address of each family from there.
+//
+//go:embed service-bgp.yaml
+var ServiceBGP string

@@ -17,11 +17,11 @@ import (
 func TestInstallation(t *testing.T) {
 	ctx := begin(t)
 
-	t.Run("the controller runs, and a speaker on each node, none of them started again", func(t *testing.T) {
+	t.Run("two controllers run, and a speaker on each node, none of them started again", func(t *testing.T) {
 		if installed == nil {
 			t.Skip("Herald was installed by an earlier run")
 		}
-		if want := 1 + len(cluster.NodeNames()); len(installed) != want {
+		if want := 2 + len(cluster.NodeNames()); len(installed) != want {
 			t.Errorf("%d pods, want %d", len(installed), want)
 		}
 		for _, p := range installed {

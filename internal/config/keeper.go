@@ -4,50 +4,72 @@ import (
 	"reflect"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
 // Keeper parses one state of the objects after the other, and keeps the last valid
-// version of each object in force while its current one has a problem. It is not
-// safe for concurrent use.
+// version of each object in force while its current one has a problem: with what it
+// referred to, where that is gone. It is not safe for concurrent use.
 type Keeper struct {
-	pools            map[string]v1beta1.IPAddressPool
-	l2Advertisements map[string]v1beta1.L2Advertisement
+	valid map[lb.ObjectRef]version
+}
+
+// version is an object as it was when it was valid.
+type version struct {
+	object     any
+	references references
+}
+
+// past is what a Keeper knows of the objects from before.
+type past struct {
+	// standing are the objects that have been in force just so: whoever changes into what
+	// contradicts them has the problem, be it older.
+	standing map[lb.ObjectRef]bool
+	// references are those of earlier versions that stand in.
+	references map[lb.ObjectRef]references
+	// replaced are the objects in whose place another version stands.
+	replaced map[lb.ObjectRef]bool
 }
 
 // Parse is the function of that name with a memory. The problems are those of the
 // objects as they are now, whether or not an earlier version stands in for them,
 // and of those objects that contradict a version which stands in.
 func (k *Keeper) Parse(o Objects) (lb.Config, []lb.Problem) {
-	o.standing = k.standing(o.Pools)
-	c, problems := Parse(o)
-	// Whoever contradicts a version that stands in has one that stands in for it, too.
-	for known := 0; len(problems) > known; {
-		known = len(problems)
-		standIns := o
-		standIns.Pools = replaceInvalid(o.Pools, k.pools, poolKind, problems)
-		standIns.standing = k.standing(standIns.Pools)
-		standIns.L2Advertisements = replaceInvalid(o.L2Advertisements, k.l2Advertisements, l2AdvertisementKind, problems)
-		var more []lb.Problem
-		c, more = Parse(standIns)
-		problems = union(problems, more)
+	var problems []lb.Problem
+	for {
+		now := k.standIns(o, problems)
+		c, found, refs := parse(now)
+		more := union(problems, causes(found, problems, now.past))
+		if len(more) == len(problems) {
+			k.remember(o, problems, refs)
+			return c, problems
+		}
+		// Whoever contradicts a version that stands in has one that stands in for it, too.
+		problems = more
 	}
-	k.pools = remember(o.Pools, k.pools, poolKind, problems)
-	k.l2Advertisements = remember(o.L2Advertisements, k.l2Advertisements, l2AdvertisementKind, problems)
-	return c, problems
 }
 
-// standing are the pools whose last valid version is the one given.
-func (k *Keeper) standing(pools []v1beta1.IPAddressPool) map[string]bool {
-	out := map[string]bool{}
-	for _, p := range pools {
-		old, ok := k.pools[p.Name]
-		out[p.Name] = ok && reflect.DeepEqual(old.Spec, p.Spec)
+// causes returns those of the problems that are new, of the objects as they are now, and
+// not perhaps the consequence of others that are: what a peer refers to is mended first,
+// by its last valid version.
+func causes(found, known []lb.Problem, past past) []lb.Problem {
+	fresh := slices.DeleteFunc(slices.Clone(found), func(p lb.Problem) bool { return past.replaced[p.Object] || slices.Contains(known, p) })
+	if len(fresh) == 0 {
+		return nil
 	}
-	return out
+	first := slices.MinFunc(fresh, func(a, b lb.Problem) int { return dependence(a) - dependence(b) })
+	return slices.DeleteFunc(fresh, func(p lb.Problem) bool { return dependence(p) > dependence(first) })
+}
+
+// dependence is 0 for kinds that refer to no other, and more for those that do.
+func dependence(p lb.Problem) int {
+	switch p.Object.Kind {
+	case bgpAdvertisementKind:
+		return 2
+	case peerKind:
+		return 1
+	}
+	return 0
 }
 
 func union(problems, more []lb.Problem) []lb.Problem {
@@ -56,41 +78,62 @@ func union(problems, more []lb.Problem) []lb.Problem {
 	return slices.Compact(all)
 }
 
-// replaceInvalid puts the last valid version, if there is one, in the place of each
-// object that has a problem.
-func replaceInvalid[T any, P interface {
-	*T
-	metav1.Object
-}](now []T, valid map[string]T, kind string, problems []lb.Problem) []T {
+// standIns puts the last valid version, if there is one, in the place of each object
+// that has a problem.
+func (k *Keeper) standIns(o Objects, problems []lb.Problem) Objects {
+	o.past = past{standing: map[lb.ObjectRef]bool{}, references: map[lb.ObjectRef]references{}, replaced: map[lb.ObjectRef]bool{}}
+	o.Pools = standIn(k, o.past, poolKind, o.Pools, problems)
+	o.L2Advertisements = standIn(k, o.past, l2AdvertisementKind, o.L2Advertisements, problems)
+	o.Peers = standIn(k, o.past, peerKind, o.Peers, problems)
+	o.BGPAdvertisements = standIn(k, o.past, bgpAdvertisementKind, o.BGPAdvertisements, problems)
+	o.BFDProfiles = standIn(k, o.past, bfdProfileKind, o.BFDProfiles, problems)
+	o.Communities = standIn(k, o.past, communityKind, o.Communities, problems)
+	return o
+}
+
+func standIn[T any, P object[T]](k *Keeper, past past, kind string, now []T, problems []lb.Problem) []T {
 	out := slices.Clone(now)
 	for i := range out {
-		name := P(&out[i]).GetName()
-		if old, ok := valid[name]; ok && invalid(kind, name, problems) {
-			out[i] = old
+		ref := refTo(kind, P(&out[i]))
+		old, known := k.valid[ref]
+		if !known {
+			continue
 		}
+		unchanged := reflect.DeepEqual(spec(old.object), spec(out[i]))
+		if invalid(ref, problems) {
+			out[i], past.references[ref], past.replaced[ref] = old.object.(T), old.references, !unchanged
+		}
+		past.standing[ref] = unchanged || past.replaced[ref]
 	}
 	return out
 }
 
-// remember returns the last valid version of every object that still exists.
-func remember[T any, P interface {
-	*T
-	metav1.Object
-}](now []T, valid map[string]T, kind string, problems []lb.Problem) map[string]T {
-	out := make(map[string]T, len(now))
+// spec returns what the field of that name holds, which all our kinds have.
+func spec(object any) any { return reflect.ValueOf(object).FieldByName("Spec").Interface() }
+
+// remember keeps the last valid version of every object that still exists.
+func (k *Keeper) remember(o Objects, problems []lb.Problem, refs references) {
+	next := map[lb.ObjectRef]version{}
+	remember(k, next, poolKind, o.Pools, problems, refs)
+	remember(k, next, l2AdvertisementKind, o.L2Advertisements, problems, refs)
+	remember(k, next, peerKind, o.Peers, problems, refs)
+	remember(k, next, bgpAdvertisementKind, o.BGPAdvertisements, problems, refs)
+	remember(k, next, bfdProfileKind, o.BFDProfiles, problems, refs)
+	remember(k, next, communityKind, o.Communities, problems, refs)
+	k.valid = next
+}
+
+func remember[T any, P object[T]](k *Keeper, next map[lb.ObjectRef]version, kind string, now []T, problems []lb.Problem, refs references) {
 	for _, item := range now {
-		name := P(&item).GetName()
-		if !invalid(kind, name, problems) {
-			out[name] = item
-		} else if old, ok := valid[name]; ok {
-			out[name] = old
+		ref := refTo(kind, P(&item))
+		if !invalid(ref, problems) {
+			next[ref] = version{item, refs}
+		} else if old, ok := k.valid[ref]; ok {
+			next[ref] = old
 		}
 	}
-	return out
 }
 
-func invalid(kind, name string, problems []lb.Problem) bool {
-	return slices.ContainsFunc(problems, func(p lb.Problem) bool {
-		return p.Object.Kind == kind && p.Object.Name == name
-	})
+func invalid(ref lb.ObjectRef, problems []lb.Problem) bool {
+	return slices.ContainsFunc(problems, func(p lb.Problem) bool { return p.Object == ref })
 }

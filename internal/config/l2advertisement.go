@@ -13,20 +13,16 @@ import (
 
 const l2AdvertisementKind = "L2Advertisement"
 
-func parseL2Advertisements(o Objects) ([]lb.L2Advertisement, []lb.Problem) {
+func parseL2Advertisements(r *report, o Objects) []lb.L2Advertisement {
 	var ads []lb.L2Advertisement
-	var problems []lb.Problem
 	for _, raw := range o.L2Advertisements {
-		f := &findings{object: lb.ObjectRef{Kind: l2AdvertisementKind, Namespace: raw.Namespace, Name: raw.Name}}
-		ad := parseL2Advertisement(f, raw, o)
-		if len(f.problems) > 0 {
-			problems = append(problems, f.problems...)
-			continue
+		f := r.about(l2AdvertisementKind, &raw)
+		if ad := parseL2Advertisement(f, raw, o); !f.any {
+			ads = append(ads, ad)
 		}
-		ads = append(ads, ad)
 	}
 	slices.SortFunc(ads, func(a, b lb.L2Advertisement) int { return cmp.Compare(a.Name, b.Name) })
-	return ads, problems
+	return ads
 }
 
 func parseL2Advertisement(f *findings, raw v1beta1.L2Advertisement, o Objects) lb.L2Advertisement {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/config"
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -55,6 +56,74 @@ func l2(name string, spec v1beta1.L2AdvertisementSpec) v1beta1.L2Advertisement {
 	return v1beta1.L2Advertisement{ObjectMeta: meta(name), Spec: spec}
 }
 
+// peer is a BGPPeer as a user writes it: an external one, with changes made to it.
+func peer(name, address string, changes ...func(*v1beta2.BGPPeer)) v1beta2.BGPPeer {
+	p := v1beta2.BGPPeer{ObjectMeta: meta(name), Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: address}}
+	for _, change := range changes {
+		change(&p)
+	}
+	return p
+}
+
+func peerCreated(after time.Duration) func(*v1beta2.BGPPeer) {
+	return func(p *v1beta2.BGPPeer) { p.CreationTimestamp = metav1.NewTime(monday.Add(after)) }
+}
+
+// spec changes the spec of a peer.
+func spec(change func(*v1beta2.BGPPeerSpec)) func(*v1beta2.BGPPeer) {
+	return func(p *v1beta2.BGPPeer) { change(&p.Spec) }
+}
+
+// from says which nodes have the peer.
+func from(texts ...string) func(*v1beta2.BGPPeer) {
+	return spec(func(s *v1beta2.BGPPeerSpec) { s.NodeSelectors = selecting(texts...) })
+}
+
+func watchedBy(profile string) func(*v1beta2.BGPPeer) {
+	return spec(func(s *v1beta2.BGPPeerSpec) { s.BFDProfile = profile })
+}
+
+func passwordIn(secret string) func(*v1beta2.BGPPeer) {
+	return spec(func(s *v1beta2.BGPPeerSpec) { s.PasswordSecret.Name = secret })
+}
+
+// compiled is what becomes of a peer that no test says more of.
+func compiled(name, address string, changes ...func(*lb.Peer)) lb.Peer {
+	p := lb.Peer{Name: lb.PeerName(name), MyASN: 64512, ASN: 64513, Port: 179, HoldTime: 90 * time.Second}
+	if address != "" {
+		p.Address = netip.MustParseAddr(address)
+	}
+	for _, change := range changes {
+		change(&p)
+	}
+	return p
+}
+
+// bgp is a BGPAdvertisement as a user writes it.
+func bgp(name string, spec v1beta1.BGPAdvertisementSpec) v1beta1.BGPAdvertisement {
+	return v1beta1.BGPAdvertisement{ObjectMeta: meta(name), Spec: spec}
+}
+
+// later is the advertisement, created some time after the others.
+func later(after time.Duration, a v1beta1.BGPAdvertisement) v1beta1.BGPAdvertisement {
+	a.CreationTimestamp = metav1.NewTime(monday.Add(after))
+	return a
+}
+
+// aliases is a Community object with aliases given as "name=value".
+func aliases(name string, texts ...string) v1beta1.Community {
+	c := v1beta1.Community{ObjectMeta: meta(name)}
+	for _, text := range texts {
+		alias, value, _ := strings.Cut(text, "=")
+		c.Spec.Communities = append(c.Spec.Communities, v1beta1.CommunityAlias{Name: alias, Value: value})
+	}
+	return c
+}
+
+func profile(name string, spec v1beta1.BFDProfileSpec) v1beta1.BFDProfile {
+	return v1beta1.BFDProfile{ObjectMeta: meta(name), Spec: spec}
+}
+
 // labels reads "tier=front,zone=a".
 func labels(text string) map[string]string {
 	out := map[string]string{}
@@ -91,6 +160,13 @@ func ranged(first, last string) lb.Range {
 func problem(object, field, message string) lb.Problem {
 	kind, name, _ := strings.Cut(object, " ")
 	return lb.Problem{Object: lb.ObjectRef{Kind: kind, Namespace: ours, Name: name}, Field: field, Message: message}
+}
+
+// verbatim is a problem whose message users' tests compare as a whole.
+func verbatim(object, field, message string) lb.Problem {
+	p := problem(object, field, message)
+	p.Verbatim = true
+	return p
 }
 
 // parts makes cmp show what differs inside a Config, instead of that it differs.

@@ -23,33 +23,18 @@ type claim struct {
 	pool string
 }
 
-func parsePools(o Objects) ([]lb.Pool, []lb.Problem) {
+func parsePools(r *report, o Objects) []lb.Pool {
 	var pools []lb.Pool
-	var problems []lb.Problem
 	var claims []claim
-	for _, raw := range standingFirst(oldestFirst(o.Pools), o.standing) {
-		f := &findings{object: lb.ObjectRef{Kind: poolKind, Namespace: raw.Namespace, Name: raw.Name}}
+	for _, raw := range inPrecedence(poolKind, o.Pools, o.past.standing) {
+		f := r.about(poolKind, &raw)
 		pool := parsePool(f, raw, o.Namespaces)
 		claims = parseRanges(f, &pool, raw, claims)
-		if len(f.problems) > 0 {
-			problems = append(problems, f.problems...)
-			continue
+		if !f.any {
+			pools = append(pools, pool)
 		}
-		pools = append(pools, pool)
 	}
 	slices.SortFunc(pools, comparePools)
-	return pools, problems
-}
-
-// standingFirst moves those to the front that were in force before.
-func standingFirst(pools []v1beta1.IPAddressPool, standing map[string]bool) []v1beta1.IPAddressPool {
-	place := func(p v1beta1.IPAddressPool) int {
-		if standing[p.Name] {
-			return 0
-		}
-		return 1
-	}
-	slices.SortStableFunc(pools, func(a, b v1beta1.IPAddressPool) int { return cmp.Compare(place(a), place(b)) })
 	return pools
 }
 
@@ -117,7 +102,7 @@ func parseRanges(f *findings, pool *lb.Pool, raw v1beta1.IPAddressPool, claims [
 		mine = append(mine, claim{Range: r, text: text, pool: raw.Name})
 		pool.Ranges = append(pool.Ranges, r)
 	}
-	if len(f.problems) > 0 {
+	if f.any {
 		return claims
 	}
 	return mine

@@ -38,6 +38,7 @@ func randomObjects(r *rand.Rand) config.Objects {
 		o.Nodes = append(o.Nodes, lb.Node{Name: lb.NodeName(fmt.Sprintf("node-%d", i)), Labels: randomLabels(r)})
 		o.Namespaces = append(o.Namespaces, config.Namespace{Name: fmt.Sprintf("namespace-%d", i), Labels: randomLabels(r)})
 	}
+	addRandomBGP(r, &o)
 	return o
 }
 
@@ -95,7 +96,9 @@ func TestTheOrderOfTheObjectsNeverMatters(t *testing.T) {
 		c, problems := config.Parse(o)
 		wantConfig(t, config.Objects{
 			Pools: shuffled(r, o.Pools), L2Advertisements: shuffled(r, o.L2Advertisements),
-			Nodes: shuffled(r, o.Nodes), Namespaces: shuffled(r, o.Namespaces),
+			Nodes: shuffled(r, o.Nodes), Namespaces: shuffled(r, o.Namespaces), Node: o.Node,
+			Peers: shuffled(r, o.Peers), BGPAdvertisements: shuffled(r, o.BGPAdvertisements),
+			BFDProfiles: shuffled(r, o.BFDProfiles), Communities: shuffled(r, o.Communities), Secrets: shuffled(r, o.Secrets),
 		}, c, problems...)
 	})
 }
@@ -115,10 +118,7 @@ func TestParsingChangesNothingThatItReads(t *testing.T) {
 func TestAnObjectWithAProblemHarmsNoOther(t *testing.T) {
 	clusters(t, func(t *testing.T, _ *rand.Rand, o config.Objects) {
 		with, problems := config.Parse(o)
-		without, _ := config.Parse(config.Objects{
-			Pools: o.Pools, Nodes: o.Nodes, Namespaces: o.Namespaces,
-			L2Advertisements: slices.DeleteFunc(slices.Clone(o.L2Advertisements), func(a v1beta1.L2Advertisement) bool { return bad(problems, "L2Advertisement", a.Name) }),
-		})
+		without, _ := config.Parse(withoutBad(o, with, problems))
 		if diff := cmp.Diff(parts(without), parts(with), byValue); diff != "" {
 			t.Errorf("with and without the bad advertisements (-without +with):\n%s", diff)
 		}
@@ -136,7 +136,8 @@ func bad(problems []lb.Problem, kind, name string) bool {
 	return slices.ContainsFunc(problems, func(p lb.Problem) bool { return p.Object.Kind == kind && p.Object.Name == name })
 }
 
-// Every object either contributes or has a problem, and never both.
+// Every object either contributes or has a problem, and never both, unless it does
+// without something that it does not go with.
 func TestEveryObjectContributesOrHasAProblem(t *testing.T) {
 	clusters(t, func(t *testing.T, _ *rand.Rand, o config.Objects) {
 		c, problems := config.Parse(o)
@@ -152,6 +153,7 @@ func TestEveryObjectContributesOrHasAProblem(t *testing.T) {
 				t.Errorf("advertisement %s contributes: %t; problems: %v", a.Name, contributes, problems)
 			}
 		}
+		checkBGPContributes(t, o)
 	})
 }
 
@@ -163,7 +165,7 @@ func TestNoTwoPoolsInForceOverlap(t *testing.T) {
 			o := randomObjects(r)
 			c, problems := keeper.Parse(o)
 			checkDisjoint(t, seed, c.Pools)
-			if _, now := config.Parse(o); !subset(now, problems) {
+			if _, now := config.Parse(config.Objects{Pools: o.Pools, Namespaces: o.Namespaces}); !subset(now, problems) {
 				t.Fatalf("seed %d: problems %v, but those of the objects alone are %v", seed, problems, now)
 			}
 		}

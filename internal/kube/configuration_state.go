@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
@@ -70,16 +70,16 @@ type ConfigurationState struct {
 }
 
 // NewConfigurationState returns the keeper of the object, which nothing is known to yet.
-func NewConfigurationState(l log.Logger, mgr ctrl.Manager, namespace string, r Reporter) *ConfigurationState {
+func NewConfigurationState(l log.Logger, c cluster.Cluster, namespace string, r Reporter) *ConfigurationState {
 	return &ConfigurationState{
-		Reporter: r, logger: l, client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: namespace,
+		Reporter: r, logger: l, client: c.GetClient(), reader: c.GetAPIReader(), namespace: namespace,
 		again: make(chan struct{}, 1),
 	}
 }
 
 // Watch has the object made again when somebody deletes or changes it.
-func (s *ConfigurationState) Watch(ctx context.Context, mgr ctrl.Manager) error {
-	return onEvery(ctx, mgr, &v1beta1.ConfigurationState{}, func(client.Object) { s.lookAgain() })
+func (s *ConfigurationState) Watch(ctx context.Context, c cluster.Cluster) error {
+	return onEvery(ctx, c, &v1beta1.ConfigurationState{}, func(client.Object) { s.lookAgain() })
 }
 
 // Report notes the problems that the configuration has now. It does not block.

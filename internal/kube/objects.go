@@ -7,11 +7,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/herald-lb/herald/api/v1beta1"
@@ -31,41 +28,6 @@ func Scheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// CacheOptions keep a process's cache small: of our namespace alone for our own kinds,
-// of status objects those that the process itself writes, and nobody's managedFields.
-func CacheOptions(namespace string, r Reporter) cache.Options {
-	ours := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
-	own := cache.ByObject{
-		Namespaces: map[string]cache.Config{namespace: {}},
-		Field:      fields.OneTermEqualSelector("metadata.name", r.Name),
-	}
-	return cache.Options{
-		DefaultTransform:            strip,
-		ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{
-			&v1beta1.IPAddressPool{}:      ours,
-			&v1beta1.L2Advertisement{}:    ours,
-			&v1beta1.ConfigurationState{}: own,
-			&v1beta1.ServiceL2Status{}: {
-				Namespaces: map[string]cache.Config{namespace: {}},
-				Label:      labels.SelectorFromSet(labels.Set{labelNode: r.Node}),
-			},
-		},
-	}
-}
-
-// strip drops what is never looked at and makes up most of an object's size.
-func strip(obj any) (any, error) {
-	switch o := obj.(type) {
-	case *corev1.Node:
-		o.Status.Images = nil
-		o.ManagedFields = nil
-	case client.Object:
-		o.SetManagedFields(nil)
-	}
-	return obj, nil
-}
-
 // Pools reads what the controller's configuration is made of, and the advertisements,
 // on which it reports.
 func Pools(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
@@ -73,41 +35,67 @@ func Pools(ctx context.Context, r client.Reader, namespace string) (config.Objec
 	if err != nil {
 		return o, err
 	}
-	var namespaces corev1.NamespaceList
-	if err := r.List(ctx, &namespaces); err != nil {
-		return o, fmt.Errorf("list Namespaces: %w", err)
-	}
+	namespaces, err := list(ctx, r, "Namespaces", corev1.NamespaceList{})
 	for i := range namespaces.Items {
 		o.Namespaces = append(o.Namespaces, config.Namespace{Name: namespaces.Items[i].Name, Labels: namespaces.Items[i].Labels})
 	}
-	return o, nil
+	return o, err
 }
 
-// Advertisements reads what a speaker's configuration is made of.
-func Advertisements(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
+// Configuration reads what the configuration of a node's speaker is made of, but for the
+// Secrets that it names.
+func Configuration(ctx context.Context, r client.Reader, namespace string, node lb.NodeName) (config.Objects, error) {
 	o, err := ownKinds(ctx, r, namespace)
 	if err != nil {
 		return o, err
 	}
-	var nodes corev1.NodeList
-	if err := r.List(ctx, &nodes); err != nil {
-		return o, fmt.Errorf("list Nodes: %w", err)
+	if err := addBGPKinds(ctx, r, namespace, &o); err != nil {
+		return o, err
 	}
+	o.Node = node
+	nodes, err := list(ctx, r, "Nodes", corev1.NodeList{})
 	o.Nodes = make([]lb.Node, len(nodes.Items))
 	for i := range nodes.Items {
 		o.Nodes[i] = Node(&nodes.Items[i])
 	}
-	return o, nil
+	return o, err
 }
 
 func ownKinds(ctx context.Context, r client.Reader, namespace string) (config.Objects, error) {
-	var pools v1beta1.IPAddressPoolList
-	if err := r.List(ctx, &pools, client.InNamespace(namespace)); err != nil {
-		return config.Objects{}, fmt.Errorf("list IPAddressPools: %w", err)
+	in := client.InNamespace(namespace)
+	pools, err := list(ctx, r, "IPAddressPools", v1beta1.IPAddressPoolList{}, in)
+	if err != nil {
+		return config.Objects{}, err
 	}
-	var ads v1beta1.L2AdvertisementList
-	if err := r.List(ctx, &ads, client.InNamespace(namespace)); err != nil {
-		return config.Objects{}, fmt.Errorf("list L2Advertisements: %w", err)
+	ads, err := list(ctx, r, "L2Advertisements", v1beta1.L2AdvertisementList{}, in)
+	return config.Objects{Pools: pools.Items, L2Advertisements: ads.Items}, err
+}
+
+func addBGPKinds(ctx context.Context, r client.Reader, namespace string, o *config.Objects) error {
+	in := client.InNamespace(namespace)
+	peers, err := list(ctx, r, "BGPPeers", v1beta2.BGPPeerList{}, in)
+	if err != nil {
+		return err
 	}
-	return config.Objects{Pools: pools.Items, L2Advertisements: ads.Items}, nil
+	ads, err := list(ctx, r, "BGPAdvertisements", v1beta1.BGPAdvertisementList{}, in)
+	if err != nil {
+		return err
+	}
+	profiles, err := list(ctx, r, "BFDProfiles", v1beta1.BFDProfileList{}, in)
+	if err != nil {
+		return err
+	}
+	communities, err := list(ctx, r, "Communities", v1beta1.CommunityList{}, in)
+	o.Peers, o.BGPAdvertisements, o.BFDProfiles, o.Communities = peers.Items, ads.Items, profiles.Items, communities.Items
+	return err
+}
+
+func list[L any, P interface {
+	*L
+	client.ObjectList
+}](ctx context.Context, r client.Reader, kind string, out L, opts ...client.ListOption) (L, error) {
+	if err := r.List(ctx, P(&out), opts...); err != nil {
+		return out, fmt.Errorf("list %s: %w", kind, err)
+	}
+	return out, nil
 }

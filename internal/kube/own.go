@@ -8,8 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
 )
 
 // podOwner refers to a pod as the owner of objects that are to go with it.
@@ -23,8 +23,8 @@ func podOwner(ctx context.Context, r client.Reader, namespace, name string) (met
 
 // onEvery calls look for every object of the kind in the cache, when it comes, changes
 // or goes.
-func onEvery(ctx context.Context, mgr ctrl.Manager, kind client.Object, look func(client.Object)) error {
-	informer, err := mgr.GetCache().GetInformer(ctx, kind)
+func onEvery(ctx context.Context, c cluster.Cluster, kind client.Object, look func(client.Object)) error {
+	informer, err := c.GetCache().GetInformer(ctx, kind)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func Service(svc *corev1.Service) lb.Service {
 		LocalTraffic: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		PodSelector:  labels.SelectorFromSet(svc.Spec.Selector).String(),
 		Request:      request(svc),
-		Held:         held(svc),
+		Held:         Held(svc),
 		HeldFrom:     lb.PoolName(svc.Annotations[annotationAllocatedFrom]),
 		FamilyPolicy: lb.SingleStack,
 	}
@@ -76,7 +76,8 @@ func clusterIPs(svc *corev1.Service) []netip.Addr {
 	return parseable(texts)
 }
 
-func held(svc *corev1.Service) []netip.Addr {
+// Held reads which addresses the status of a Service records.
+func Held(svc *corev1.Service) []netip.Addr {
 	var texts []string
 	for _, in := range svc.Status.LoadBalancer.Ingress {
 		texts = append(texts, in.IP)

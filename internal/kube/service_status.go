@@ -41,11 +41,12 @@ func (a Assignment) Records(svc *corev1.Service) bool {
 }
 
 // Write makes the Service say so: status and annotation in one PATCH, which fails with
-// a conflict if the Service was deleted and created anew. It returns the object as
-// the API server stored it. Roles that predate Herald grant update alone; under those
+// a conflict unless the Service is still as it was when this was decided: no other
+// controller that leads by now is written over. It returns the object as the API server
+// stored it. Roles that predate Herald grant update alone; under those
 // it does the same with an update.
 func (a Assignment) Write(ctx context.Context, c client.Client, svc *corev1.Service) (*corev1.Service, error) {
-	patch, err := a.patch(svc.UID)
+	patch, err := a.patch(svc)
 	if err != nil {
 		return nil, err
 	}
@@ -63,15 +64,16 @@ func (a Assignment) Write(ctx context.Context, c client.Client, svc *corev1.Serv
 	return out, nil
 }
 
-func (a Assignment) patch(uid types.UID) ([]byte, error) {
+func (a Assignment) patch(svc *corev1.Service) ([]byte, error) {
 	var pool any
 	if a.Pool != "" {
 		pool = string(a.Pool)
 	}
 	return json.Marshal(map[string]any{
 		"metadata": map[string]any{
-			"uid":         uid,
-			"annotations": map[string]any{annotationAllocatedFrom: pool},
+			"uid":             svc.UID,
+			"resourceVersion": svc.ResourceVersion,
+			"annotations":     map[string]any{annotationAllocatedFrom: pool},
 		},
 		"status": map[string]any{"loadBalancer": map[string]any{"ingress": a.ingress()}},
 	})

@@ -117,12 +117,12 @@ func TestAnAssignmentIsOnePatch(t *testing.T) {
 	}{
 		"with the addresses, their mode, the pool, and whose they are": {
 			kube.Assignment{Addresses: addrs("192.0.2.7", "2001:db8::7"), Pool: "blue"},
-			`{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":"blue"},"uid":"4711"},` +
+			`{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":"blue"},"resourceVersion":"100","uid":"4711"},` +
 				`"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.7","ipMode":"VIP"},{"ip":"2001:db8::7","ipMode":"VIP"}]}}}`,
 		},
 		"that takes all of it away": {
 			kube.Assignment{},
-			`{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":null},"uid":"4711"},"status":{"loadBalancer":{"ingress":null}}}`,
+			`{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":null},"resourceVersion":"100","uid":"4711"},"status":{"loadBalancer":{"ingress":null}}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -43,7 +43,7 @@ func newStatusCluster(t *testing.T) *statusCluster {
 	c := &statusCluster{}
 	c.api = fake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "speaker-x", UID: "4711"}}).
-		WithStatusSubresource(&v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}).
+		WithStatusSubresource(&v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1beta1.BGPSessionState{}).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, api client.Client, part string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			c.writes.Add(1)
 			if c.refuses.Load() {
@@ -68,7 +68,7 @@ func (m manager) GetAPIReader() client.Reader { return m.reader }
 func (c *statusCluster) manager(node string) manager {
 	cached := interceptor.NewClient(c.api, interceptor.Funcs{Get: func(ctx context.Context, api client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
 		err := api.Get(ctx, key, obj, opts...)
-		if _, ok := obj.(*v1beta1.ServiceL2Status); ok && err == nil && obj.GetLabels()["metallb.io/node"] != node {
+		if _, ok := obj.(*v1beta1.ConfigurationState); !ok && err == nil && obj.GetLabels()["metallb.io/node"] != node {
 			return apierrors.NewNotFound(schema.GroupResource{Resource: "servicel2statuses"}, key.Name)
 		}
 		return err
@@ -230,7 +230,9 @@ func (c *statusCluster) l2Statuses(t *testing.T) map[string]string {
 			text += " " + i.Name
 		}
 		out[o.Status.ServiceNamespace+"/"+o.Status.ServiceName] = text
-		wantLabels(t, o)
+		wantLabels(t, &o, map[string]string{
+			"metallb.io/node": o.Status.Node, "metallb.io/service-name": o.Status.ServiceName, "metallb.io/service-namespace": o.Status.ServiceNamespace,
+		})
 	}
 	if len(out) != len(list.Items) {
 		t.Errorf("%d objects about %d services", len(list.Items), len(out))
@@ -238,15 +240,13 @@ func (c *statusCluster) l2Statuses(t *testing.T) map[string]string {
 	return out
 }
 
-func wantLabels(t *testing.T, o v1beta1.ServiceL2Status) {
+// wantLabels also wants the object to go with the pod.
+func wantLabels(t *testing.T, o client.Object, want map[string]string) {
 	t.Helper()
-	want := map[string]string{
-		"metallb.io/node": o.Status.Node, "metallb.io/service-name": o.Status.ServiceName, "metallb.io/service-namespace": o.Status.ServiceNamespace,
-	}
-	if diff := cmp.Diff(want, o.Labels); diff != "" {
+	if diff := cmp.Diff(want, o.GetLabels()); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "speaker-x", UID: "4711"}}, o.OwnerReferences); diff != "" {
+	if diff := cmp.Diff([]metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "speaker-x", UID: "4711"}}, o.GetOwnerReferences()); diff != "" {
 		t.Errorf("owners (-want +got):\n%s", diff)
 	}
 }

@@ -68,7 +68,8 @@ func New(logger log.Logger, cfg Config) *Announcer {
 // goroutine, with the same values as often as you like; only differences have
 // an effect. A withdrawn address is no longer answered for when Set returns;
 // everything else follows in Start's goroutines, so Set never waits for the
-// wire. The Announcer keeps the slices: do not change them afterwards.
+// wire. The cost is that of a comparison where the announcements are sorted by
+// address. The Announcer keeps the links: do not change them afterwards.
 func (a *Announcer) Set(links []lb.Link, announcements []lb.Announcement) {
 	before := a.table.Load()
 	after := before.with(announcements)
@@ -220,7 +221,7 @@ func (a *Announcer) logChanges() {
 	if len(lost)+len(changed) == 0 {
 		return
 	}
-	level.Info(a.logger).Log("msg", "announcements changed", "changed", len(changed), "withdrawn", len(lost), "announced", len(current.entries))
+	level.Info(a.logger).Log("msg", "announcements changed", "changed", len(changed), "withdrawn", len(lost), "announced", current.len())
 	for _, e := range lost {
 		level.Debug(a.logger).Log("msg", "address withdrawn", "ip", e.Address)
 	}

@@ -10,7 +10,8 @@
 //     keeps one responder for each usable link and protocol.
 //   - A responder owns one socket. One goroutine reads requests and answers
 //     them out of the table, without locks; another sends the burst of
-//     gratuitous frames for what the table has gained, and the slow refresh.
+//     gratuitous frames for what the table has gained, and the slow refresh,
+//     and has the kernel filter out requests for addresses far from all of ours.
 //   - answerARP and answerNDP decide what a frame is worth: a reply, or a
 //     reason to drop it. They are pure, and allocate nothing.
 //   - [Segment] opens the sockets: those of the kernel, or a test's own.

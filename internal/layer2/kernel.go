@@ -1,15 +1,17 @@
 package layer2
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
-	"syscall"
+	"sync/atomic"
+	"time"
 
-	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -40,86 +42,110 @@ func (kernel) OpenNDP(link lb.Link) (GroupConn, error) {
 	return &groupConn{packetConn: c, index: link.Index, joined: map[netip.Addr]int{}}, nil
 }
 
-// The kernel runs a filter on each frame before it reaches a socket. Frames for
-// other hosts are dropped first: those are frames heard in promiscuous mode and
-// those of VLANs that this node has no interface for, whose tag is gone here,
-// so that an answer would go to the wrong network.
-var (
-	arpFilter = []bpf.Instruction{
-		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 3},
-		bpf.LoadAbsolute{Off: 20, Size: 2}, // operation
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arpRequest, SkipTrue: 1},
-		bpf.RetConstant{Val: 1 << 16},
-		bpf.RetConstant{Val: 0},
-	}
-	solicitationFilter = []bpf.Instruction{
-		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 5},
-		bpf.LoadAbsolute{Off: 20, Size: 1}, // next header
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolICMPv6, SkipTrue: 3},
-		bpf.LoadAbsolute{Off: 54, Size: 1}, // type
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: typeSolicitation, SkipTrue: 1},
-		bpf.RetConstant{Val: 1 << 16},
-		bpf.RetConstant{Val: 0},
-	}
-)
-
-// packetConn is a packet socket. It reads and writes without the allocation of
-// an address for each frame: the socket is bound, and frames are whole.
+// packetConn is a packet socket, bound to a link. Who reads it waits in the kernel,
+// since it is he who must not wait for anybody: by way of Go's network poller, where
+// one thread wakes another, answers take half as long again.
 type packetConn struct {
-	conn *packet.Conn
-	raw  syscall.RawConn
+	filter func([]span) []bpf.Instruction
+	fd     int
+	reader atomic.Int64 // the thread that reads
+	closed atomic.Bool
+	inUse  sync.RWMutex // held for reading by who uses fd
 }
 
-func openPacket(link lb.Link, etherType int, filter []bpf.Instruction) (*packetConn, error) {
-	program, err := bpf.Assemble(filter)
+// sendPatience is how long a frame waits while the link's queue is full.
+const sendPatience = time.Second
+
+func openPacket(link lb.Link, etherType uint16, filter func([]span) []bpf.Instruction) (*packetConn, error) {
+	// Without a protocol the socket hears nothing until it is bound, with its filter.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("assemble socket filter: %w", err)
+		return nil, os.NewSyscallError("socket", err)
 	}
-	ifi := &net.Interface{Index: link.Index, Name: link.Name, HardwareAddr: link.MAC}
-	conn, err := packet.Listen(ifi, packet.Raw, etherType, &packet.Config{Filter: program})
+	c := &packetConn{filter: filter, fd: fd}
+	// With a timeout, be it long, a signal ends a call for good: signal(7).
+	err = errors.Join(c.timeout(unix.SO_RCVTIMEO, time.Hour), c.timeout(unix.SO_SNDTIMEO, sendPatience), c.Watch(everything), c.bind(link, etherType))
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.Close())
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return &packetConn{conn: conn, raw: raw}, nil
+	return c, nil
 }
 
-// Read waits for a frame.
-func (c *packetConn) Read(frame []byte) (n int, err error) {
-	waitErr := c.raw.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), frame)
-		return err != unix.EAGAIN
+func (c *packetConn) timeout(option int, after time.Duration) error {
+	value := unix.NsecToTimeval(int64(after))
+	return os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, option, &value))
+}
+
+func (c *packetConn) bind(link lb.Link, etherType uint16) error {
+	var protocol [2]byte
+	binary.BigEndian.PutUint16(protocol[:], etherType)
+	to := &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(protocol[:]), Ifindex: link.Index}
+	return os.NewSyscallError("bind", unix.Bind(c.fd, to))
+}
+
+// Watch has the kernel drop requests for other targets. The filter before is in
+// force until then.
+func (c *packetConn) Watch(targets []span) error {
+	program, err := bpf.Assemble(c.filter(targets))
+	if err != nil {
+		return fmt.Errorf("assemble socket filter: %w", err)
+	}
+	raw := make([]unix.SockFilter, len(program))
+	for i, in := range program {
+		raw[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	return c.use(func() error {
+		err := unix.SetsockoptSockFprog(c.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]})
+		return os.NewSyscallError("setsockopt", err)
 	})
-	return max(n, 0), result("read", waitErr, err)
 }
 
-// Write sends a frame. It waits while the link's queue is full.
-func (c *packetConn) Write(frame []byte) (n int, err error) {
-	waitErr := c.raw.Write(func(fd uintptr) bool {
-		n, err = unix.Write(int(fd), frame)
-		return err != unix.EAGAIN
-	})
-	return max(n, 0), result("write", waitErr, err)
+// Read waits for a frame. Only one goroutine may read.
+func (c *packetConn) Read(frame []byte) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c.reader.Store(int64(unix.Gettid()))
+	return c.transfer("read", unix.Read, frame)
 }
 
-// result is the error of a call, or why it could not be made.
-func result(call string, waitErr, err error) error {
-	switch {
-	case errors.Is(waitErr, os.ErrClosed):
+// Write sends a frame.
+func (c *packetConn) Write(frame []byte) (int, error) { return c.transfer("write", unix.Write, frame) }
+
+// transfer makes a call, and makes it again where a signal that meant nothing ended it.
+func (c *packetConn) transfer(name string, call func(int, []byte) (int, error), frame []byte) (n int, err error) {
+	err = c.use(func() error {
+		for !c.closed.Load() {
+			if n, err = call(c.fd, frame); !errors.Is(err, unix.EINTR) {
+				return os.NewSyscallError(name, err)
+			}
+		}
 		return net.ErrClosed
-	case waitErr != nil:
-		return waitErr
-	}
-	return os.NewSyscallError(call, err)
+	})
+	return max(n, 0), err
 }
 
-// Close closes the socket and ends a Read or Write that waits.
-func (c *packetConn) Close() error { return c.conn.Close() }
+// use calls f unless the socket is closed, and keeps it from being closed meanwhile.
+func (c *packetConn) use(f func() error) error {
+	c.inUse.RLock()
+	defer c.inUse.RUnlock()
+	if c.closed.Load() {
+		return net.ErrClosed
+	}
+	return f()
+}
+
+// Close closes the socket and ends a Read that waits: by signals, which no other way of
+// waking it needs fewer calls on the way of a frame, and again and again, since one that
+// comes just before the reader waits is lost. To Go's runtime SIGURG means nothing.
+func (c *packetConn) Close() error {
+	c.closed.Store(true)
+	for !c.inUse.TryLock() {
+		_ = unix.Tgkill(unix.Getpid(), int(c.reader.Load()), unix.SIGURG)
+		time.Sleep(time.Millisecond)
+	}
+	defer c.inUse.Unlock()
+	return os.NewSyscallError("close", unix.Close(c.fd))
+}
 
 // groupConn is a packet socket with group memberships. Those belong to IPv6
 // sockets, so that the kernel reports them to switches that snoop (RFC 3810)
@@ -130,7 +156,7 @@ type groupConn struct {
 	index int
 
 	mu      sync.Mutex // Close against Join and Leave
-	closed  bool
+	gone    bool
 	sockets []int
 	joined  map[netip.Addr]int // which socket holds the membership
 }
@@ -139,7 +165,7 @@ type groupConn struct {
 func (c *groupConn) Join(group netip.Addr) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.gone {
 		return net.ErrClosed
 	}
 	err := error(unix.ENOBUFS)
@@ -177,7 +203,7 @@ func (c *groupConn) Leave(group netip.Addr) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fd, ok := c.joined[group]
-	if !ok || c.closed {
+	if !ok || c.gone {
 		return nil
 	}
 	delete(c.joined, group)
@@ -191,7 +217,7 @@ func (c *groupConn) Leave(group netip.Addr) error {
 func (c *groupConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
+	c.gone = true
 	errs := []error{c.packetConn.Close()}
 	for _, fd := range c.sockets {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(fd)))

@@ -21,7 +21,6 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netns"
 	"golang.org/x/net/bpf"
 
@@ -474,7 +473,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	n := startNode(b)
 	n.announce(vip4.String())
 	eventually(b, "a burst is sent", func() bool { return n.gratuitous() > 0 })
-	conn := clientSocket(b)
+	conn, mac := clientSocket(b)
 	for _, asked := range []struct {
 		name string
 		addr netip.Addr
@@ -485,7 +484,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		b.Run(asked.name, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
-				took = append(took, askFor(b, conn, asked.addr))
+				took = append(took, askFor(b, conn, mac, asked.addr))
 				time.Sleep(200 * time.Microsecond) // a client is not a flood
 			}
 			slices.Sort(took)
@@ -496,12 +495,12 @@ func BenchmarkRoundTrip(b *testing.B) {
 }
 
 // askFor sends a request and waits for the answer to it.
-func askFor(b *testing.B, conn *packetConn, addr netip.Addr) time.Duration {
+func askFor(b *testing.B, conn *packetConn, own net.HardwareAddr, addr netip.Addr) time.Duration {
 	b.Helper()
 	started := time.Now()
 	request := requestFrame(b, broadcast, client4, addr)
-	copy(request[6:12], conn.conn.LocalAddr().(*packet.Addr).HardwareAddr)
-	copy(request[22:28], request[6:12])
+	copy(request[6:12], own)
+	copy(request[22:28], own)
 	if _, err := conn.Write(request); err != nil {
 		b.Fatal(err)
 	}
@@ -517,17 +516,17 @@ func askFor(b *testing.B, conn *packetConn, addr netip.Addr) time.Duration {
 	}
 }
 
-// clientSocket opens a socket on the client's link that hears all of ARP.
-func clientSocket(b *testing.B) *packetConn {
+// clientSocket opens a socket on the client's link that hears all of ARP, and returns the link's MAC.
+func clientSocket(b *testing.B) (conn *packetConn, own net.HardwareAddr) {
 	b.Helper()
-	var conn *packetConn
 	err := inClient(func() error {
 		ifi, err := net.InterfaceByName("lan1")
 		if err != nil {
 			return err
 		}
-		everything := []bpf.Instruction{bpf.RetConstant{Val: 1 << 16}}
-		conn, err = openPacket(lb.Link{Name: ifi.Name, Index: ifi.Index, MAC: ifi.HardwareAddr}, etherTypeARP, everything)
+		all := func([]span) []bpf.Instruction { return []bpf.Instruction{bpf.RetConstant{Val: 1 << 16}} }
+		own = ifi.HardwareAddr
+		conn, err = openPacket(lb.Link{Name: ifi.Name, Index: ifi.Index}, etherTypeARP, all)
 		return err
 	})
 	if err != nil {
@@ -538,7 +537,7 @@ func clientSocket(b *testing.B) *packetConn {
 			b.Error(err)
 		}
 	})
-	return conn
+	return conn, own
 }
 
 // inClient calls f in the client's namespace.

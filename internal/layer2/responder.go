@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type responder struct {
 
 	// The rest belongs to the goroutine of announce.
 	applied *table
+	watched []span
 	bursts  bursts
 	groups  groups
 	slot    uint64
@@ -143,12 +145,35 @@ func (r *responder) announce() {
 func (r *responder) apply(now time.Time) {
 	current := r.table.Load()
 	gained, lost := current.only(r.applied, r.announces), r.applied.only(current, r.announces)
+	if current != r.applied {
+		r.watch(current)
+	}
 	r.applied = current
 	r.bursts.add(gained, now)
 	if r.protocol == protocolNDP {
 		r.groups.need(gained)
 		r.leaveGroups(r.groups.release(lost))
 	}
+}
+
+// watch has requests for the addresses of this protocol pass the kernel's filter, before
+// anybody is told of them. Those that are not for this link pass, to be counted.
+func (r *responder) watch(t *table) {
+	keys := make([]uint32, 0, t.len())
+	for e := range t.all() {
+		if e.Address.Is4() == (r.protocol == protocolARP) {
+			keys = append(keys, key(e.Address))
+		}
+	}
+	targets := spansOf(keys)
+	if r.watched != nil && slices.Equal(targets, r.watched) {
+		return
+	}
+	if err := r.conn.Watch(targets); err != nil {
+		r.fail(fmt.Errorf("set filter of socket on %s: %w", r.link, err))
+		return
+	}
+	r.watched = targets
 }
 
 // sendBurst sends one round of the bursts of these entries, as far as they are
@@ -172,7 +197,7 @@ func (r *responder) sendBurst(entries []*entry) {
 func (r *responder) sendRefresh() {
 	var buf frameBuffer
 	r.slot = (r.slot + 1) % refreshSlots
-	for _, e := range r.applied.entries {
+	for e := range r.applied.all() {
 		switch {
 		case !r.announces(e) || refreshSlot(e) != r.slot:
 		case r.protocol == protocolNDP:

@@ -22,6 +22,9 @@ type Segment interface {
 // and several write; Close ends a Read or Write that waits.
 type Conn interface {
 	io.ReadWriteCloser
+	// Watch says which targets are worth reading requests for. Until it is called all
+	// are; those for others may be read still. It is called from one goroutine.
+	Watch(targets []span) error
 }
 
 // GroupConn is a Conn that hears a multicast group once it has joined it. Join

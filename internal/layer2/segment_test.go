@@ -87,8 +87,9 @@ type wire struct {
 	broken  chan struct{}
 
 	// Guarded by the segment's lock.
-	joined map[netip.Addr]bool
-	fails  bool // whether nothing can be sent
+	watched []span
+	joined  map[netip.Addr]bool
+	fails   bool // whether nothing can be sent
 }
 
 var errBroken = errors.New("network is down")
@@ -126,6 +127,13 @@ func (w *wire) Close() error {
 	}
 	delete(w.segment.conns, w.name)
 	close(w.closed)
+	return nil
+}
+
+func (w *wire) Watch(targets []span) error {
+	w.segment.mu.Lock()
+	defer w.segment.mu.Unlock()
+	w.watched = targets
 	return nil
 }
 

@@ -35,8 +35,8 @@ type DropStats struct {
 // anyone.
 func (a *Announcer) Stats() Stats {
 	t := a.table.Load()
-	s := Stats{Addresses: make([]AddressStats, 0, len(t.entries)), Drops: a.drops.stats()}
-	for _, e := range t.entries {
+	s := Stats{Addresses: make([]AddressStats, 0, t.len()), Drops: a.drops.stats()}
+	for e := range t.all() {
 		s.Addresses = append(s.Addresses, AddressStats{
 			Address:    e.Address,
 			Requests:   e.requests.Load(),
@@ -74,7 +74,7 @@ func (d drop) String() string {
 		dropOtherDestination: "otherDestination", // to a unicast MAC that is not ours
 		dropOwnFrame:         "ownFrame",         // sent by ourselves, heard back
 		dropSendError:        "sendError",        // the answer could not be sent
-		dropUnknownAddress:   "unknownAddress",   // we do not announce that address
+		dropUnknownAddress:   "unknownAddress",   // we do not announce that address; most such frames are filtered before
 	}[d]
 }
 

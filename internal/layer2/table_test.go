@@ -23,6 +23,27 @@ func manyAnnouncements(n int) []lb.Announcement {
 	return out
 }
 
+// TestTableSharesWhatDidNotChange holds the cost of a change down.
+func TestTableSharesWhatDidNotChange(t *testing.T) {
+	all := manyAnnouncements(10_000)
+	before := new(table).with(all)
+	for name, announcements := range map[string][]lb.Announcement{
+		"one less":  slices.Delete(slices.Clone(all), 5000, 5001),
+		"one more":  append(slices.Clone(all), lb.Announcement{Address: netip.MustParseAddr("2001:db8::ffff")}),
+		"one other": slices.Concat(all[:5000], []lb.Announcement{{Address: all[5000].Address, Links: []string{"eth1"}}}, all[5001:]),
+	} {
+		after, shared := before.with(announcements), 0
+		for _, p := range after.pages {
+			if slices.Contains(before.pages, p) {
+				shared++
+			}
+		}
+		if shared != len(before.pages)-1 || after.len() != len(announcements) {
+			t.Errorf("%s: %d of %d pages are shared, of %d addresses", name, shared, len(before.pages), after.len())
+		}
+	}
+}
+
 func largeTable() *table { return new(table).with(manyAnnouncements(10_000)) }
 
 func TestTableKeepsWhatDidNotChange(t *testing.T) {
@@ -53,16 +74,23 @@ func TestTableKeepsWhatDidNotChange(t *testing.T) {
 	}
 }
 
-// TestTableAgainstMaps compares tables with plain maps over random histories.
+// TestTableAgainstMaps compares tables with plain maps over random histories, on one page
+// and on several.
 func TestTableAgainstMaps(t *testing.T) {
+	for universe, histories := range map[int]int{12: 2000, 500: 100} {
+		t.Run(fmt.Sprintf("%d addresses", universe), func(t *testing.T) { compareWithMaps(t, universe, histories) })
+	}
+}
+
+func compareWithMaps(t *testing.T, universe, histories int) {
 	random := rand.New(rand.NewPCG(1, 2))
 	onEth0 := func(e *entry) bool { return e.Contains("eth0") }
 	current, model := new(table), map[netip.Addr]lb.Announcement{}
-	for range 2000 {
+	for range histories {
 		next := map[netip.Addr]lb.Announcement{}
 		var announcements []lb.Announcement
-		for i := range 12 {
-			an := lb.Announcement{Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}
+		for i := range universe {
+			an := lb.Announcement{Address: netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})}
 			switch random.IntN(6) {
 			case 0:
 				continue
@@ -84,8 +112,8 @@ func TestTableAgainstMaps(t *testing.T) {
 			return ok && an.Contains("eth0")
 		}
 		var gained, lost, changed []string
-		for i := range 12 {
-			addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		for i := range universe {
+			addr := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})
 			was, is := model[addr], next[addr]
 			if found := after.find(addr); (found != nil) != is.Address.IsValid() || found != nil && !found.Equal(is) {
 				t.Fatalf("find(%s) is %v, want %v", addr, found, is)

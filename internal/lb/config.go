@@ -16,6 +16,10 @@ type Config struct {
 	PoolsIncomplete bool
 	// L2Advertisements is sorted by name.
 	L2Advertisements []L2Advertisement
+	// Peers is sorted by name.
+	Peers []Peer
+	// BGPAdvertisements is sorted by name.
+	BGPAdvertisements []BGPAdvertisement
 }
 
 // Equal reports whether both say the same.
@@ -142,17 +146,26 @@ func (r ObjectRef) String() string {
 }
 
 // Problem is one thing wrong with the configuration, at an object and field.
-// The object contributes nothing to the Config while it has a problem.
+// The object contributes nothing to the Config while it has a problem; but one that is
+// in order by itself, and only at odds with another, is without what is at odds alone
+// where there is such a part.
 type Problem struct {
 	Object ObjectRef
 	// Field is the path inside the object, such as "spec.addresses[1]".
 	Field string
 	// Message says what is wrong, in words that users' tests match on.
 	Message string
+	// Verbatim says that users' tests compare the message as a whole, and that it names
+	// what it is about by itself.
+	Verbatim bool
 }
 
-// String returns "Kind namespace/name: field: message".
+// String returns "Kind namespace/name: field: message", or the message alone where it
+// is to stand verbatim.
 func (p Problem) String() string {
+	if p.Verbatim {
+		return p.Message
+	}
 	if p.Field == "" {
 		return p.Object.String() + ": " + p.Message
 	}

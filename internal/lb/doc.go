@@ -16,6 +16,10 @@
 //     again with a reason.
 //   - An [Announcement] is a fact on one node: this address, on these links.
 //     A [Link] is a network interface with the facts that answering needs.
+//   - A [Peer] is a configured router, a [BGPAdvertisement] says which addresses it is
+//     offered and how, a [Session] is one conversation with it from this node with its
+//     [Route] list, and a [SessionState] says how that goes. A [BFDSession] watches the
+//     path of one.
 //
 // Package lb imports no other package of Herald, and every other may import it.
 package lb

@@ -168,6 +168,7 @@ func TestProblemsReadAsASentence(t *testing.T) {
 		"IPAddressPool metallb-system/blue: spec.addresses[1]: is bad": {Object: pool, Field: "spec.addresses[1]", Message: "is bad"},
 		"IPAddressPool metallb-system/blue: is bad":                    {Object: pool, Message: "is bad"},
 		"Node node-a: is bad": {Object: lb.ObjectRef{Kind: "Node", Name: "node-a"}, Message: "is bad"},
+		"blue is bad":         {Object: pool, Field: "spec.addresses[1]", Message: "blue is bad", Verbatim: true},
 	} {
 		if got := p.String(); got != want {
 			t.Errorf("problem %q, want %q", got, want)

@@ -47,6 +47,58 @@ const (
 	AnnounceFailed Reason = "announceFailed"
 	// NodeAssigned: the event that names the node which announces.
 	NodeAssigned Reason = "nodeAssigned"
+	// NodeMisconfigured: a setting of this node keeps addresses from working.
+	NodeMisconfigured Reason = "nodeMisconfigured"
+)
+
+// Reasons of a speaker: why this node does not advertise a Service over BGP. NotOwner and
+// NoMatchingAdvertisement are given here, too.
+const (
+	// ConflictingAdvertisements: two advertisements differ in localPref for one prefix and peer.
+	ConflictingAdvertisements Reason = "conflictingAdvertisements"
+	// NodeNetworkUnavailable: the Node's condition NetworkUnavailable is true.
+	NodeNetworkUnavailable Reason = "nodeNetworkUnavailable"
+	// NodeLabeledExcludeBalancers: the Node carries the label that excludes it.
+	NodeLabeledExcludeBalancers Reason = "nodeLabeledExcludeBalancers"
+	// NoLocalEndpoints: traffic must stay local, and no endpoint on this node can serve.
+	NoLocalEndpoints Reason = "noLocalEndpoints"
+	// NoEndpoints: no endpoint anywhere can serve.
+	NoEndpoints Reason = "noEndpoints"
+	// NoMatchingPeer: no peer that the advertisements name has a session on this node.
+	NoMatchingPeer Reason = "noMatchingPeer"
+)
+
+// SessionEstablished is the reason of the event that tells of a BGP session that came up.
+const SessionEstablished Reason = "sessionEstablished"
+
+// Reasons of a speaker: why a BGP session is not established.
+const (
+	// Connecting: nothing has failed yet.
+	Connecting Reason = "connecting"
+	// ConnectionRefused: the router does not listen, or not to us.
+	ConnectionRefused Reason = "connectionRefused"
+	// NoRoute: the kernel knows no way to the router.
+	NoRoute Reason = "noRoute"
+	// NoAnswer: nothing came back; MD5 signatures that differ look so, too.
+	NoAnswer Reason = "noAnswer"
+	// PasswordSuspected: no answer on a session with a password.
+	PasswordSuspected Reason = "passwordSuspected"
+	// WrongASN: the router has another ASN than the one configured.
+	WrongASN Reason = "wrongASN"
+	// HoldTimerExpired: the router was silent for the hold time.
+	HoldTimerExpired Reason = "holdTimerExpired"
+	// BFDIsDown: the path's BFD session went down.
+	BFDIsDown Reason = "bfdDown"
+	// NotificationReceived: the router ended the session, and said why.
+	NotificationReceived Reason = "notificationReceived"
+	// ConnectionLost: the connection ended without a word.
+	ConnectionLost Reason = "connectionLost"
+	// NoRouterLearned: no router showed itself yet on the link of an unnumbered session.
+	NoRouterLearned Reason = "noRouterLearned"
+	// SourceAddressMissing: the address to connect from is not on this node.
+	SourceAddressMissing Reason = "sourceAddressMissing"
+	// ProtocolError: the router sent what BGP does not allow.
+	ProtocolError Reason = "protocolError"
 )
 
 // ConfigurationError is the reason of a condition that carries problems.

@@ -83,10 +83,10 @@ const (
 	// rediscover is how often the addresses of the others are asked for.
 	rediscover = time.Minute
 	// A failed attempt to join is repeated after firstRetry, and then with
-	// growing pauses up to lastRetry. Memberlist forgets the dead after a while,
-	// so this is also what heals a ring that was split.
+	// growing pauses up to lastRetry. Memberlist does not look for the dead, so
+	// this is also what heals a ring that was split.
 	firstRetry = time.Second
-	lastRetry  = 10 * time.Second
+	lastRetry  = 5 * time.Second
 	// goodbye bounds how long leaving may take.
 	goodbye = time.Second
 )
@@ -117,7 +117,9 @@ func (m *Members) Start(ctx context.Context) error {
 
 // rest waits until it is time to join again; false means that ctx has ended. A
 // member that appears while others are missing shows that the way to them is open.
+// One that goes may be behind a split: it is looked for soon.
 func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
+	end := time.Now().Add(pause)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
@@ -133,11 +135,18 @@ func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
 			if len(m.missing()) > 0 {
 				return true
 			}
+		case <-m.ring.lost:
+			timer.Reset(min(time.Until(end), firstRetry))
 		case <-m.update:
-			if err := m.list.UpdateNode(goodbye); err != nil {
-				level.Info(m.logger).Log("msg", "telling the other members", "error", err)
-			}
+			m.tell()
 		}
+	}
+}
+
+// tell has the others know what this member tells of itself now.
+func (m *Members) tell() {
+	if err := m.list.UpdateNode(goodbye); err != nil {
+		level.Info(m.logger).Log("msg", "telling the other members", "error", err)
 	}
 }
 
@@ -172,19 +181,25 @@ func (m *Members) join(ctx context.Context) bool {
 	return !m.discovered.IsZero() && len(m.missing()) == 0
 }
 
-// waitForTries does not hold up a goodbye, nor a wish to try again: a dead node
-// takes its time to not answer.
+// waitForTries does not hold up a goodbye, nor what others are to be told, nor a wish
+// to try again: a dead node takes its time to not answer.
 func (m *Members) waitForTries(ctx context.Context, tries *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() {
 		tries.Wait()
 		close(done)
 	}()
-	select {
-	case <-done:
-	case <-m.rejoin:
-		signal(m.rejoin)
-	case <-ctx.Done():
+	for {
+		select {
+		case <-done:
+		case <-m.rejoin:
+			signal(m.rejoin)
+		case <-ctx.Done():
+		case <-m.update:
+			m.tell()
+			continue
+		}
+		return
 	}
 }
 

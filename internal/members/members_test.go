@@ -155,6 +155,30 @@ func TestDeathOfAnotherSoftwareIsNoticed(t *testing.T) {
 	wait(t, m, "node-1")
 }
 
+// A ring that was split is whole again without anybody's asking: who lost a member looks
+// for it. Here the other one comes back as one that looks for nobody.
+func TestWhoIsLostIsLookedFor(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 9, nodes: 2}
+	m, _ := l.start(t, l.config(1))
+	for range 2 {
+		mc, err := l.config(2).memberlistConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mc.Logger = newLogAdapter(log.NewNopLogger())
+		other, err := memberlist.Create(mc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(t, m, "node-1", "node-2")
+		if err := other.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, m, "node-1")
+	}
+}
+
 func TestAnotherKeyDoesNotJoin(t *testing.T) {
 	t.Parallel()
 	l := &lan{net: 5, nodes: 2}

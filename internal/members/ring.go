@@ -36,6 +36,7 @@ type ring struct {
 	logger  log.Logger
 	changed chan struct{}
 	joined  chan struct{} // somebody was found alive
+	lost    chan struct{} // somebody has left, or was found dead
 	usable  atomic.Bool   // this member
 	ready   atomic.Bool
 	alive   atomic.Pointer[[]Member]
@@ -45,7 +46,7 @@ type ring struct {
 }
 
 func newRing(logger log.Logger) *ring {
-	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), members: map[string]Member{}}
+	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), lost: make(chan struct{}, 1), members: map[string]Member{}}
 	r.usable.Store(true)
 	r.alive.Store(&[]Member{})
 	return r
@@ -69,6 +70,7 @@ func (r *ring) NotifyUpdate(n *memberlist.Node) {
 // NotifyLeave is called when a member has left or was found dead.
 func (r *ring) NotifyLeave(n *memberlist.Node) {
 	r.publish(func() { delete(r.members, n.Name) })
+	signal(r.lost)
 	level.Info(r.logger).Log("msg", "member gone", "member", n.Name)
 }
 

@@ -116,3 +116,65 @@ metallb_k8s_client_updates_total 2
 	c.Loaded(false)
 	want(t, r, text("1", "0"))
 }
+
+func TestSessionsAndPathsAreShownUnderTheirKnownNames(t *testing.T) {
+	r := prometheus.NewRegistry()
+	metrics.RegisterBGP(r, func() []metrics.Session {
+		return []metrics.Session{{
+			Peer: "192.0.2.1:179", Up: true, Announced: 1, Pending: 2, OpensSent: 3, OpensReceived: 4, NotificationsSent: 5,
+			UpdatesSent: 6, UpdatesReceived: 7, KeepalivesSent: 8, KeepalivesReceived: 9, RouteRefreshSent: 10, TotalSent: 11, TotalReceived: 12,
+		}}
+	})
+	metrics.RegisterBFD(r, func() []metrics.Path {
+		return []metrics.Path{{
+			Peer: "192.0.2.1", VRF: "red", Up: true, ControlInput: 1, ControlOutput: 2, EchoInput: 3, EchoOutput: 4,
+			UpEvents: 5, DownEvents: 6, Notifications: 7,
+		}}
+	}, func() []metrics.Drop { return []metrics.Drop{{Reason: "ttl", Count: 8}} })
+	want(t, r, `
+# TYPE metallb_bfd_control_packet_input counter
+metallb_bfd_control_packet_input{peer="192.0.2.1",vrf="red"} 1
+# TYPE metallb_bfd_control_packet_output counter
+metallb_bfd_control_packet_output{peer="192.0.2.1",vrf="red"} 2
+# TYPE metallb_bfd_echo_packet_input counter
+metallb_bfd_echo_packet_input{peer="192.0.2.1",vrf="red"} 3
+# TYPE metallb_bfd_echo_packet_output counter
+metallb_bfd_echo_packet_output{peer="192.0.2.1",vrf="red"} 4
+# TYPE metallb_bfd_packets_dropped_total counter
+metallb_bfd_packets_dropped_total{reason="ttl"} 8
+# TYPE metallb_bfd_session_down_events counter
+metallb_bfd_session_down_events{peer="192.0.2.1",vrf="red"} 6
+# TYPE metallb_bfd_session_up gauge
+metallb_bfd_session_up{peer="192.0.2.1",vrf="red"} 1
+# TYPE metallb_bfd_session_up_events counter
+metallb_bfd_session_up_events{peer="192.0.2.1",vrf="red"} 5
+# TYPE metallb_bfd_zebra_notifications counter
+metallb_bfd_zebra_notifications{peer="192.0.2.1",vrf="red"} 7
+# TYPE metallb_bgp_announced_prefixes_total gauge
+metallb_bgp_announced_prefixes_total{peer="192.0.2.1:179",vrf="default"} 1
+# TYPE metallb_bgp_keepalives_received counter
+metallb_bgp_keepalives_received{peer="192.0.2.1:179",vrf="default"} 9
+# TYPE metallb_bgp_keepalives_sent counter
+metallb_bgp_keepalives_sent{peer="192.0.2.1:179",vrf="default"} 8
+# TYPE metallb_bgp_notifications_sent counter
+metallb_bgp_notifications_sent{peer="192.0.2.1:179",vrf="default"} 5
+# TYPE metallb_bgp_opens_received counter
+metallb_bgp_opens_received{peer="192.0.2.1:179",vrf="default"} 4
+# TYPE metallb_bgp_opens_sent counter
+metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf="default"} 3
+# TYPE metallb_bgp_pending_prefixes_total gauge
+metallb_bgp_pending_prefixes_total{peer="192.0.2.1:179",vrf="default"} 2
+# TYPE metallb_bgp_route_refresh_sent counter
+metallb_bgp_route_refresh_sent{peer="192.0.2.1:179",vrf="default"} 10
+# TYPE metallb_bgp_session_up gauge
+metallb_bgp_session_up{peer="192.0.2.1:179",vrf="default"} 1
+# TYPE metallb_bgp_total_received counter
+metallb_bgp_total_received{peer="192.0.2.1:179",vrf="default"} 12
+# TYPE metallb_bgp_total_sent counter
+metallb_bgp_total_sent{peer="192.0.2.1:179",vrf="default"} 11
+# TYPE metallb_bgp_updates_total counter
+metallb_bgp_updates_total{peer="192.0.2.1:179",vrf="default"} 6
+# TYPE metallb_bgp_updates_total_received counter
+metallb_bgp_updates_total_received{peer="192.0.2.1:179",vrf="default"} 7
+`)
+}

@@ -27,6 +27,9 @@ type View struct {
 	// IgnoreExcludeLabel lets nodes announce that carry the label
 	// node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExcludeLabel bool
+	// Draining says that the exclude label is new on this node: routes are offered as
+	// ways to leave before they are withdrawn.
+	Draining bool
 }
 
 // Planner decides service by service within one View. It is immutable, and
@@ -37,11 +40,13 @@ type Planner struct {
 	eligible []lb.NodeName
 	// byPool are the advertisements of each pool.
 	byPool map[lb.PoolName][]lb.L2Advertisement
+	// advertiser decides about BGP.
+	advertiser advertiser
 }
 
 // New returns the Planner of a view, which it keeps and does not change.
 func New(v View) *Planner {
-	p := &Planner{view: v, eligible: eligible(v), byPool: map[lb.PoolName][]lb.L2Advertisement{}}
+	p := &Planner{view: v, eligible: eligible(v), byPool: map[lb.PoolName][]lb.L2Advertisement{}, advertiser: newAdvertiser(v)}
 	for _, ad := range v.Config.L2Advertisements {
 		for _, pool := range ad.Pools {
 			p.byPool[pool] = append(p.byPool[pool], ad)
@@ -64,32 +69,52 @@ func eligible(v View) []lb.NodeName {
 	return out
 }
 
-// Layer2 decides whether this node answers ARP and NDP for the addresses of the service.
+// Layer2 decides whether this node answers ARP and NDP for the addresses of a service
+// that shares none of them.
 func (p *Planner) Layer2(svc lb.Service, endpoints []lb.Endpoint) lb.Verdict {
+	return p.Layer2Shared([]Served{{Service: svc, Endpoints: endpoints}})[0]
+}
+
+// standing is how a service takes part in the election: which nodes stand for it, or why none do.
+type standing struct {
+	refusal    lb.Verdict // its reason is empty if nodes may stand
+	ads        []lb.L2Advertisement
+	candidates []election.Candidate
+}
+
+func (p *Planner) standing(svc lb.Service, endpoints []lb.Endpoint) standing {
+	refuse := func(reason lb.Reason, why string) standing { return standing{refusal: no(reason, why)} }
 	if len(svc.Held) == 0 {
-		return no(lb.NoAddress, "the service holds no address")
+		return refuse(lb.NoAddress, "the service holds no address")
 	}
-	serving := servingNodes(endpoints)
 	if !anyServing(endpoints) {
-		return no(lb.NotOwner, "no endpoint can serve")
+		return refuse(lb.NotOwner, "no endpoint can serve")
 	}
 	pool, ok := p.poolOf(svc)
 	if !ok {
-		return no(lb.NoPool, fmt.Sprintf("%s is in no pool", svc.Held[0]))
+		return refuse(lb.NoPool, fmt.Sprintf("%s is in no pool", svc.Held[0]))
 	}
 	ads := p.matching(pool, svc)
 	if sharesAmbiguously(svc, ads) {
-		return no(lb.SharedIPWithServiceSelector, "a service with a sharing key cannot be announced by an advertisement with serviceSelectors")
+		return refuse(lb.SharedIPWithServiceSelector, "a service with a sharing key cannot be announced by an advertisement with serviceSelectors")
 	}
-	here := covering(ads, p.view.Node)
-	if len(here) == 0 {
+	return standing{ads: ads, candidates: p.candidates(svc, ads, servingNodes(endpoints))}
+}
+
+// verdict is what the election of an owner, if there is one, means for a service.
+func (p *Planner) verdict(svc lb.Service, s standing, owner lb.NodeName, found bool) lb.Verdict {
+	if s.refusal.Reason != "" {
+		return s.refusal
+	}
+	here := covering(s.ads, p.view.Node)
+	switch stands := func(c election.Candidate) bool { return c.Node == owner }; {
+	case len(here) == 0:
 		return no(lb.NoMatchingAdvertisement, "no L2Advertisement selects pool, service and this node")
-	}
-	owner, found := election.Owner(svc.Held[0], p.candidates(svc, ads, serving))
-	if !found {
+	case !found:
 		return no(lb.NotOwner, "no node is a candidate")
-	}
-	if owner != p.view.Node {
+	case !slices.ContainsFunc(s.candidates, stands):
+		return no(lb.NotOwner, fmt.Sprintf("node %s announces the address for services that share it, and is no candidate for this one", owner))
+	case owner != p.view.Node:
 		v := no(lb.NotOwner, fmt.Sprintf("node %s announces", owner))
 		v.Owner = owner
 		return v

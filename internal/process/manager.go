@@ -30,8 +30,9 @@ const shutdownPatience = 3 * time.Second
 const gcPercent = 50
 
 // Manager returns a manager that serves the endpoints which the flags ask for, with
-// health on healthHost (empty: all addresses). Libraries log through l from here on.
-func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Options, healthHost string) (ctrl.Manager, error) {
+// health on healthHost (empty: all addresses), and whatever else a program sets.
+// Libraries log through l from here on.
+func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Options, healthHost string, set ...func(*ctrl.Options)) (ctrl.Manager, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -43,7 +44,7 @@ func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Opti
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}
-	mgr, err := ctrl.NewManager(unthrottled(cfg), ctrl.Options{
+	o := ctrl.Options{
 		Scheme:                  scheme,
 		Logger:                  logr,
 		Cache:                   objects,
@@ -51,7 +52,11 @@ func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Opti
 		HealthProbeBindAddress:  net.JoinHostPort(healthHost, strconv.Itoa(f.HealthPort)),
 		PprofBindAddress:        f.PprofAddress,
 		GracefulShutdownTimeout: new(shutdownPatience),
-	})
+	}
+	for _, set := range set {
+		set(&o)
+	}
+	mgr, err := ctrl.NewManager(unthrottled(cfg), o)
 	if err != nil {
 		return nil, fmt.Errorf("set up manager: %w", err)
 	}
@@ -76,6 +81,6 @@ func (f *Flags) metrics() metricsserver.Options {
 		SecureServing:  true,
 		FilterProvider: lettingReadersIn,
 		CertDir:        f.MetricsCertDir,
-		TLSOpts:        []func(*tls.Config){f.TLS.apply},
+		TLSOpts:        []func(*tls.Config){f.TLS.Apply},
 	}
 }

@@ -58,8 +58,8 @@ func (f *TLSFlags) check() error {
 	return nil
 }
 
-// apply sets a server's configuration. Without HTTP/2 its flood attacks do not matter.
-func (f *TLSFlags) apply(c *tls.Config) {
+// Apply sets a server's configuration. Without HTTP/2 its flood attacks do not matter.
+func (f *TLSFlags) Apply(c *tls.Config) {
 	c.MinVersion = f.version
 	c.CipherSuites = f.cipherSuites
 	c.CurvePreferences = f.curvePreferences

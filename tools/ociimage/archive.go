@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type Spec struct {
 	Program []byte
 	Path    string // in the image, absolute
+	SBOM    []byte // goes into the image as /sbom/PROGRAM.cdx.json
 	Name    string // repository and tag
 	User    string
 	Arch    string
@@ -46,9 +48,12 @@ func Archive(spec Spec) ([]byte, error) {
 	return pack(files, spec.Created)
 }
 
-// build makes an image with one layer, in which is one file.
+// build makes an image with one layer, in which are the program and the list of what it was built of.
 func build(spec Spec, tag name.Tag) (v1.Image, error) {
-	content, err := pack([]file{{name: strings.TrimPrefix(spec.Path, "/"), mode: 0o755, data: spec.Program}}, spec.Created)
+	content, err := pack([]file{
+		{name: strings.TrimPrefix(spec.Path, "/"), mode: 0o755, data: spec.Program},
+		{name: "sbom/" + path.Base(spec.Path) + ".cdx.json", mode: 0o644, data: spec.SBOM},
+	}, spec.Created)
 	if err != nil {
 		return nil, err
 	}

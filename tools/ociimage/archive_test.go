@@ -20,6 +20,7 @@ import (
 var spec = Spec{
 	Program: []byte("\x7fELF a program"),
 	Path:    "/speaker",
+	SBOM:    []byte("{}"),
 	Name:    "ghcr.io/herald-lb/speaker:v0.1.0",
 	User:    "0",
 	Arch:    "amd64",
@@ -68,7 +69,8 @@ func TestImageStartsItsOneProgram(t *testing.T) {
 
 	filesystem := mutate.Extract(image)
 	defer filesystem.Close()
-	if diff := cmp.Diff(map[string]string{"speaker": string(spec.Program)}, contents(t, filesystem)); diff != "" {
+	files := map[string]string{"speaker": string(spec.Program), "sbom/speaker.cdx.json": "{}"}
+	if diff := cmp.Diff(files, contents(t, filesystem)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }

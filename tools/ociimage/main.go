@@ -1,5 +1,6 @@
 // Command ociimage puts one static binary into a container image and writes it as an OCI archive, without a container
-// engine. The same binary and arguments give the same bytes.
+// engine. The same binary and arguments give the same bytes. A list of the modules that the binary was built of, in
+// CycloneDX's format, goes into the image and beside the archive.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,9 +41,14 @@ func run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("read the program: %w", err)
 	}
+	sbom, err := SBOM(program, (*name)[strings.LastIndex(*name, ":")+1:], time.Unix(created, 0))
+	if err != nil {
+		return err
+	}
 	return write(*output, Spec{
 		Program: program,
 		Path:    *path,
+		SBOM:    sbom,
 		Name:    *name,
 		User:    *user,
 		Arch:    *arch,
@@ -57,6 +64,9 @@ func write(file string, spec Spec) error {
 	}
 	if err := os.WriteFile(file, archive, 0o644); err != nil {
 		return fmt.Errorf("write image %s: %w", spec.Name, err)
+	}
+	if err := os.WriteFile(strings.TrimSuffix(file, ".tar")+".cdx.json", spec.SBOM, 0o644); err != nil {
+		return fmt.Errorf("write what image %s is made of: %w", spec.Name, err)
 	}
 	return nil
 }

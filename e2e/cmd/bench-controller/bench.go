@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/herald-lb/herald/e2e/allocation"
+	"github.com/herald-lb/herald/e2e/lab"
 )
 
 // namespace holds the Services that are measured.
@@ -80,7 +81,11 @@ func (b *bench) once(ctx context.Context, e experiment, r *report) error {
 }
 
 func (b *bench) start(ctx context.Context) (*allocation.Controller, error) {
-	c, err := b.world.Run(ctx, allocation.Start{Binary: b.binary, Kubeconfig: b.kubeconfig, Args: b.args})
+	return b.startOn(ctx, lab.Control)
+}
+
+func (b *bench) startOn(ctx context.Context, host lab.Host) (*allocation.Controller, error) {
+	c, err := b.world.Run(ctx, allocation.Start{Binary: b.binary, Kubeconfig: b.kubeconfig, Args: b.args, Host: host})
 	if err != nil {
 		return nil, err
 	}

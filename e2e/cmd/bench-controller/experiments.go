@@ -10,12 +10,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/e2e/allocation"
+	"github.com/herald-lb/herald/e2e/lab"
 )
 
 var experiments = []experiment{
 	{"pace", "100 Services, 10 a second: to the address in status", pace},
 	{"burst", "3,000 Services by 8 clients: to the address in status", burst},
 	{"scale", "5,000 Services by 8 clients", scale},
+	{"failover", "two replicas, 1,000 Services, and another every 20 ms", failover},
 }
 
 // pace creates Services one at a time, evenly.
@@ -185,6 +187,71 @@ func restart(ctx context.Context, b *bench, c *allocation.Controller, r *report)
 	r.add("restart: processor time", "", seconds, cpu.Seconds())
 	r.add("restart: resident memory then", "", mebibytes, float64(memory)/(1<<20))
 	return err
+}
+
+// failover ends the replica that leads, twice, and looks at the Service that waits longest for its address.
+func failover(ctx context.Context, b *bench, c *allocation.Controller, r *report) error {
+	const many = 1000
+	if _, err := b.create(ctx, many); err != nil {
+		return err
+	}
+	if err := settle(ctx, c); err != nil {
+		return err
+	}
+	before, err := b.versions(ctx)
+	if err != nil {
+		return err
+	}
+	second, err := b.startOn(ctx, lab.Client)
+	if err != nil {
+		return err
+	}
+	defer second.Stop()
+	killed, err := b.longest(ctx, many, c.Kill)
+	if err != nil {
+		return err
+	}
+	third, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer third.Stop()
+	ended, err := b.longest(ctx, 2*many, second.Stop)
+	if err != nil {
+		return err
+	}
+	after, err := b.versions(ctx)
+	r.duration("its leader killed: longest wait for an address", "≤ 5 s", killed)
+	r.duration("its leader told to end: longest wait", "", ended)
+	r.add("Services changed that had an address", "0", count, float64(changes(before, after)))
+	return err
+}
+
+// longest creates Services evenly for six seconds, numbered from first, while something happens, and returns the longest
+// time that one waits for its address.
+func (b *bench) longest(ctx context.Context, first int, event func()) (time.Duration, error) {
+	watch, err := allocation.NewStopwatch(ctx, b.world, namespace)
+	if err != nil {
+		return 0, err
+	}
+	clock := time.NewTicker(20 * time.Millisecond)
+	defer clock.Stop()
+	over := make(chan struct{})
+	for i := range 300 {
+		<-clock.C
+		if i == 25 {
+			go func() { event(); close(over) }()
+		}
+		if err := watch.Create(ctx, service(first+i)); err != nil {
+			return 0, err
+		}
+	}
+	<-over
+	all, err := watch.Stop(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return percentile(all, func(t allocation.Times) time.Duration { return t.Assigned.Sub(t.Called) }, 100), nil
 }
 
 // versions are the resource versions of all Services: they change with every write.

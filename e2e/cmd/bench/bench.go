@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/herald-lb/herald/e2e/figures"
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/manifests"
@@ -16,6 +17,7 @@ import (
 type options struct {
 	lab, root string
 	runs      int
+	steadyFor time.Duration
 }
 
 // bench is a lab in which Herald announces one Service, of an address of each family, whose pods are elsewhere than on
@@ -89,14 +91,14 @@ func say(format string, args ...any) { fmt.Printf("   "+format+"\n", args...) }
 
 // span adds a row of durations.
 func (b *bench) span(what string, took []time.Duration) {
-	f := figuresOf(took)
-	b.spans.Add(what, milliseconds(f.minimum), milliseconds(f.median), milliseconds(f.p99), milliseconds(f.maximum), fmt.Sprint(len(took)))
+	f := figures.Of(took)
+	b.spans.Add(what, milliseconds(f.Minimum), milliseconds(f.Median), milliseconds(f.P99), milliseconds(f.Maximum), fmt.Sprint(len(took)))
 }
 
 // count adds a row of numbers.
 func (b *bench) count(what string, numbers []int) {
-	f := figuresOf(numbers)
-	b.counts.Add(what, fmt.Sprint(f.minimum), fmt.Sprint(f.median), fmt.Sprint(f.maximum), fmt.Sprint(len(numbers)))
+	f := figures.Of(numbers)
+	b.counts.Add(what, fmt.Sprint(f.Minimum), fmt.Sprint(f.Median), fmt.Sprint(f.Maximum), fmt.Sprint(len(numbers)))
 }
 
 func (b *bench) tables() (drawn []table.Table) {

@@ -26,7 +26,7 @@ func (s *seen) add(reports []probe.Report) {
 // under makes a fault while clients try to connect, and returns what they saw once each connection is answered again.
 // The fault returns when it has been made, or when it is over.
 func (b *bench) under(ctx context.Context, fault func(context.Context) error) ([]probe.Report, error) {
-	clients, err := herald.StartClients(ctx, b.cluster, b.addresses)
+	clients, err := herald.StartClients(ctx, b.cluster, lab.Client, b.addresses)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,10 @@ func (b *bench) under(ctx context.Context, fault func(context.Context) error) ([
 	return clients.Stop(), err
 }
 
-func (b *bench) outages(ctx context.Context) error {
+func (b *bench) outages(ctx context.Context) error { return b.cuts(ctx, "") }
+
+// cuts pulls the announcing node's cable and plugs it in again. The circumstances begin the names of the figures.
+func (b *bench) cuts(ctx context.Context, circumstances string) error {
 	var cut, back seen
 	for run := range b.runs {
 		if err := b.settle(ctx); err != nil {
@@ -56,8 +59,8 @@ func (b *bench) outages(ctx context.Context) error {
 		back.add(in)
 	}
 	for i, a := range b.addresses {
-		b.span("cable cut: outage over "+family(a), cut.outages[i])
-		b.count("cable back: failed connections over "+family(a), back.failed[i])
+		b.span(circumstances+"cable cut: outage over "+family(a), cut.outages[i])
+		b.count(circumstances+"cable back: failed connections over "+family(a), back.failed[i])
 	}
 	return nil
 }

@@ -12,8 +12,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/herald-lb/herald/e2e/lab"
+	"github.com/herald-lb/herald/e2e/neighbour"
 )
 
 // section is a group of figures that can be asked for by its name.
@@ -24,15 +26,21 @@ type section struct {
 
 var sections = []section{
 	{"outage", "the announcing node's cable is cut, and plugged in again", (*bench).outages},
+	{"thousand", "the same with 1,000 Services more", (*bench).thousand},
+	{"ring", "the same in a cluster of 50 nodes", (*bench).ring},
 	{"kill", "the announcing speaker is killed, while the client forgets its neighbours every 200 ms", (*bench).kills},
 	{"stop", "the announcing speaker is shut down in good order", (*bench).stops},
 	{"restart", "all speakers are restarted, one after the other", (*bench).restarts},
 	{"assign", "Services are created at 10/s", (*bench).assignments},
 	{"burst", "3,000 Services are created by 8 clients at once", (*bench).burst},
+	{"arp", "a neighbour asks for the address at 1,000/s, and for one of the kernel's", (*bench).arp},
+	{"steady", "all cores are busy with something else", (*bench).steady},
+	{"fivethousand", "5,000 Services are created", (*bench).fiveThousand},
 	{"usage", "memory and CPU after all of this, and when idle", (*bench).usage},
 }
 
 func main() {
+	neighbour.Visit()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
@@ -46,6 +54,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.lab, "lab", "bench", "the lab's name")
 	flag.StringVar(&o.root, "root", "..", "the repository's root")
 	flag.IntVar(&o.runs, "runs", 10, "how often each fault is made")
+	flag.DurationVar(&o.steadyFor, "steady", 30*time.Minute, "how long all cores are kept busy")
 	only := flag.String("only", "", "sections to measure, separated by commas; all if empty: "+names())
 	flag.Parse()
 	if os.Geteuid() != 0 {

@@ -16,7 +16,10 @@ import (
 const idle = 30 * time.Second
 
 // usage measures all of Herald's processes.
-func (b *bench) usage(ctx context.Context) error {
+func (b *bench) usage(ctx context.Context) error { return b.usageOf(ctx, "") }
+
+// usageOf measures them in some circumstances, which end the names of the figures.
+func (b *bench) usageOf(ctx context.Context, circumstances string) error {
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
@@ -44,7 +47,7 @@ func (b *bench) usage(ctx context.Context) error {
 	for i, p := range pods {
 		rest := float64(after[i].cpu-before[i].cpu) / float64(idle)
 		b.usages.Add(
-			fmt.Sprintf("%s on %s", p.Labels["component"], p.Spec.NodeName),
+			strings.TrimSpace(fmt.Sprintf("%s on %s %s", p.Labels["component"], p.Spec.NodeName, circumstances)),
 			fmt.Sprintf("%d MB", after[i].memory>>20), fmt.Sprintf("%.1f s", before[i].cpu.Seconds()), fmt.Sprintf("%.1f %%", 100*rest))
 	}
 	return nil

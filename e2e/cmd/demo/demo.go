@@ -14,6 +14,7 @@ import (
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/manifests"
+	"github.com/herald-lb/herald/e2e/router"
 )
 
 type demo struct {
@@ -21,14 +22,18 @@ type demo struct {
 	root, labName string
 
 	lab       *lab.Lab
-	addresses []netip.Addr
-	owner     lab.Host
+	addresses []netip.Addr // of the Service on the LAN
+	owner     lab.Host     // who announces them
+
+	frr    *router.FRR
+	routed []netip.Addr // of the Service that the router knows the way to
 }
 
 // tell tells the story from its beginning: an earlier demo's cluster goes.
 func (d *demo) tell(ctx context.Context) error {
 	for _, chapter := range []func(context.Context) error{
 		d.startCluster, d.installHerald, d.configure, d.createService, d.reachService, d.findOwner, d.pullCable, d.plugCableIn,
+		d.startRouter, d.routeService, d.reachFromFar, d.cutRoutedNode,
 	} {
 		if err := chapter(ctx); err != nil {
 			return err
@@ -74,35 +79,36 @@ func (d *demo) createService(ctx context.Context) error {
 	}
 	d.command("kubectl apply -f e2e/manifests/service.yaml")
 	d.quote(manifests.Service)
-	took, err := d.assign(ctx)
+	took, addresses, err := d.assign(ctx, manifests.Service)
 	if err != nil {
 		return err
 	}
+	d.addresses = addresses
 	d.found("%s were assigned %s after the Service was created", inWords(d.addresses), milliseconds(took))
 	d.measured("Service created → addresses assigned", "%s", milliseconds(took))
 	return nil
 }
 
 // assign creates the Service without kubectl, whose own start would take longer than all the rest.
-func (d *demo) assign(ctx context.Context) (time.Duration, error) {
+func (d *demo) assign(ctx context.Context, manifest string) (time.Duration, []netip.Addr, error) {
 	service := new(corev1.Service)
-	if err := yaml.UnmarshalStrict([]byte(manifests.Service), service); err != nil {
-		return 0, fmt.Errorf("parse e2e/manifests/service.yaml: %w", err)
+	if err := yaml.UnmarshalStrict([]byte(manifest), service); err != nil {
+		return 0, nil, fmt.Errorf("parse the Service's manifest: %w", err)
 	}
 	watch, err := herald.WatchAssignments(ctx, d.lab, "default")
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer watch.Stop()
 	if err := watch.Create(ctx, service); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	assigned, err := watch.Await(ctx)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	d.addresses, err = herald.AwaitAddresses(ctx, d.lab, "default", service.Name, 2)
-	return assigned[0].Took, err
+	addresses, err := herald.AwaitAddresses(ctx, d.lab, "default", service.Name, 2)
+	return assigned[0].Took, addresses, err
 }
 
 func (d *demo) applyWeb(ctx context.Context) error {
@@ -112,14 +118,18 @@ func (d *demo) applyWeb(ctx context.Context) error {
 	return d.lab.AwaitRollout(ctx, "default", "deployment/web")
 }
 
-// reachService asks until two nodes have answered, so that a person sees the load being balanced.
 func (d *demo) reachService(ctx context.Context) error {
 	d.chapter("A client on the LAN")
-	for _, address := range d.addresses {
-		d.command("lab in client curl %s", url(address))
+	return d.reach(ctx, lab.Client, d.addresses)
+}
+
+// reach asks until two nodes have answered, so that a person sees the load being balanced.
+func (d *demo) reach(ctx context.Context, from lab.Host, addresses []netip.Addr) error {
+	for _, address := range addresses {
+		d.command("lab in %s curl %s", from, url(address))
 		nodes := map[string]bool{}
 		if err := herald.Await(ctx, "answers from several nodes at "+url(address), func(ctx context.Context) error {
-			return d.curl(ctx, url(address), nodes)
+			return d.curl(ctx, from, url(address), nodes)
 		}); err != nil {
 			return err
 		}
@@ -129,8 +139,8 @@ func (d *demo) reachService(ctx context.Context) error {
 }
 
 // curl shows an answer if its node has not answered yet, and returns an error while the nodes are too few.
-func (d *demo) curl(ctx context.Context, url string, nodes map[string]bool) error {
-	answer, err := d.lab.In(ctx, lab.Client, "curl", "--silent", "--show-error", "--max-time", "1", url)
+func (d *demo) curl(ctx context.Context, from lab.Host, url string, nodes map[string]bool) error {
+	answer, err := d.lab.In(ctx, from, "curl", "--silent", "--show-error", "--max-time", "1", url)
 	if err != nil {
 		return err
 	}
@@ -175,11 +185,11 @@ func question(address netip.Addr) string {
 
 func (d *demo) pullCable(ctx context.Context) error {
 	d.chapter("The cable of %s is pulled", d.owner)
-	if err := d.movePods(ctx); err != nil {
+	if err := d.movePods(ctx, d.owner); err != nil {
 		return err
 	}
 	d.say("the client opens a new connection every 10 ms to each address")
-	clients, err := herald.StartClients(ctx, d.lab, d.addresses)
+	clients, err := herald.StartClients(ctx, d.lab, lab.Client, d.addresses)
 	if err != nil {
 		return err
 	}
@@ -201,10 +211,10 @@ func (d *demo) pullCable(ctx context.Context) error {
 	return err
 }
 
-func (d *demo) movePods(ctx context.Context) error {
+func (d *demo) movePods(ctx context.Context, node lab.Host) error {
 	d.say("the pods move to the other nodes first, so that the outage is that of the announcement alone")
-	d.command("kubectl drain %s --pod-selector app=web", d.owner)
-	if err := herald.Drain(ctx, d.lab, d.owner, "app=web"); err != nil {
+	d.command("kubectl drain %s --pod-selector app=web", node)
+	if err := herald.Drain(ctx, d.lab, node, "app=web"); err != nil {
 		return err
 	}
 	return d.lab.AwaitRollout(ctx, "default", "deployment/web")
@@ -212,7 +222,7 @@ func (d *demo) movePods(ctx context.Context) error {
 
 func (d *demo) plugCableIn(ctx context.Context) error {
 	d.chapter("The cable is back")
-	clients, err := herald.StartClients(ctx, d.lab, d.addresses)
+	clients, err := herald.StartClients(ctx, d.lab, lab.Client, d.addresses)
 	if err != nil {
 		return err
 	}
@@ -253,6 +263,8 @@ func (d *demo) hint() {
 	d.chapter("The cluster stays up; try")
 	d.command("%s kubectl describe service web", command)
 	d.command("%s in client curl %s", command, url(d.addresses[0]))
+	d.command("%s in router vtysh -c 'show bgp summary'", command)
+	d.command("%s kubectl get --namespace metallb-system bgpsessionstates", command)
 	d.command("%s kill %s", command, d.owner)
 	d.command("%s revive %s", command, d.owner)
 	d.command("%s kubectl logs --namespace metallb-system daemonset/speaker", command)

@@ -1,5 +1,6 @@
 // Demo shows what Herald is for, on a real cluster in network namespaces: a Service is given an address, a neighbour on
-// the LAN reaches it, the node that announces it is cut off, and another one takes over.
+// the LAN reaches it, the node that announces it is cut off, and another one takes over; then a router learns the way to
+// another Service over BGP, and a node that it forwards through is cut off.
 package main
 
 import (

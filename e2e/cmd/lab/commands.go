@@ -16,6 +16,7 @@ import (
 
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/probe"
+	"github.com/herald-lb/herald/e2e/router"
 )
 
 // command is one verb of the command line.
@@ -46,6 +47,7 @@ func init() {
 		{"kubectl", "ARGUMENT...", "kubectl, as the cluster's administrator", kubectl},
 		{"in", "HOST COMMAND...", "run a command on a host, say: lab in client curl 192.168.10.200", in},
 		{"probe", "HOST ADDRESS:PORT", "open a connection every 10 ms until interrupted, then tell the outage", probeFrom},
+		{"routers", "[--asn N] [--nodes-asn N]", "run FRR on router and BIRD on router2, which wait for every node's BGP session", routers},
 		{"load", "IMAGE.tar...", "hand image archives to all nodes", load},
 	}
 }
@@ -251,6 +253,35 @@ func probeFrom(ctx context.Context, i invocation) error {
 	p := probe.Start(probe.Options{Dial: l.DialFrom(lab.Host(i.args[0])), Address: address})
 	<-ctx.Done()
 	fmt.Fprintln(i.out, p.Stop())
+	return nil
+}
+
+func routers(ctx context.Context, i invocation) error {
+	flags := flag.NewFlagSet("routers", flag.ContinueOnError)
+	asn := flags.Uint("asn", 64513, "the routers' autonomous system")
+	nodes := flags.Uint("nodes-asn", 64512, "the nodes'")
+	if err := flags.Parse(i.args); err != nil {
+		return err
+	}
+	i.args = flags.Args()
+	if err := i.want(0); err != nil {
+		return err
+	}
+	l, err := i.open(ctx)
+	if err != nil {
+		return err
+	}
+	config := router.Config{ASN: uint32(*asn), Neighbours: router.Nodes(l, router.Neighbour{ASN: uint32(*nodes), DualStack: true})}
+	frr, bird := router.NewFRR(l, lab.Router), router.NewBIRD(l, lab.Router2)
+	if err := errors.Join(frr.Kill(), bird.Kill()); err != nil {
+		return err
+	}
+	if err := errors.Join(frr.Start(ctx, config), bird.Start(ctx, config)); err != nil {
+		return err
+	}
+	own, other := lab.AddressesOf(lab.Router), lab.AddressesOf(lab.Router2)
+	fmt.Fprintf(i.out, "AS %d at %s (FRR) and %s (BIRD) waits for AS %d\n", *asn, own.V4, other.V4, *nodes)
+	fmt.Fprintf(i.out, "try: %[1]s in router vtysh -c 'show bgp summary'   %[1]s in router2 birdc show protocols\n", filepath.Base(os.Args[0]))
 	return nil
 }
 

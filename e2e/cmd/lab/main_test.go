@@ -17,6 +17,7 @@ func TestCommandLinesThatCannotBeMeant(t *testing.T) {
 		{"nothing to load", "load", "usage: lab load IMAGE.tar..."},
 		{"an address without a port", "probe client 192.0.2.1", "192.0.2.1"},
 		{"up takes flags only", "up node1", "usage: lab up"},
+		{"routers takes flags only", "routers router", "usage: lab routers"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := run(t.Context(), strings.Fields(c.line), &strings.Builder{})

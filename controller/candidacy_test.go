@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// election is an API server in memory and what the replicas do, second by second.
+type election struct {
+	t     *testing.T
+	begin time.Time
+	api   *fake.Clientset
+	story []string
+}
+
+func newElection(t *testing.T) *election {
+	return &election{t: t, begin: time.Now(), api: fake.NewClientset()}
+}
+
+func (e *election) tell(what string, args ...any) {
+	e.story = append(e.story, fmt.Sprintf("%.1fs %s", time.Since(e.begin).Seconds(), fmt.Sprintf(what, args...)))
+}
+
+// replica is one that can be cut off from the API server.
+type replica struct {
+	*candidacy
+	lease *lease
+	cut   bool
+}
+
+func (e *election) replica(name string) *replica {
+	api := fake.NewClientset()
+	r := &replica{}
+	// All share what is stored, and each has a line of its own to it.
+	for _, verb := range []string{"get", "create", "update"} {
+		api.PrependReactor(verb, "leases", func(a k8stesting.Action) (bool, runtime.Object, error) {
+			if r.cut {
+				return true, nil, errors.New("connection refused")
+			}
+			obj, err := e.api.Invokes(a, nil)
+			return true, obj, err
+		})
+	}
+	f := &fence{}
+	r.lease = &lease{
+		fence: f, writes: prometheus.NewCounter(prometheus.CounterOpts{Name: "writes"}),
+		LeaseLock: &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: leaseName}, Client: api.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
+		},
+	}
+	r.candidacy = &candidacy{
+		logger: log.NewNopLogger(), identity: name, fence: f, vacancies: make(chan struct{}, 1), follow: func() {},
+		lead: []part{deed{e, name, f}},
+	}
+	return r
+}
+
+// deed is what a leader does.
+type deed struct {
+	*election
+	name  string
+	fence *fence
+}
+
+// Start takes a while to end.
+func (w deed) Start(ctx context.Context) error {
+	w.tell("%s leads", w.name)
+	if !w.fence.passable() {
+		w.t.Errorf("%s leads, and the fence does not let it write", w.name)
+	}
+	<-ctx.Done()
+	time.Sleep(100 * time.Millisecond)
+	w.tell("%s has ended", w.name)
+	return nil
+}
+
+func (e *election) want(story ...string) {
+	e.t.Helper()
+	if diff := cmp.Diff(story, e.story); diff != "" {
+		e.t.Errorf("what happened (-want +got):\n%s", diff)
+	}
+}
+
+// stands runs an attempt of a replica in the background.
+func (e *election) stands(ctx context.Context, r *replica) {
+	go func() {
+		if err := r.stand(ctx, r.lease); err != nil {
+			e.t.Error(err)
+		}
+	}()
+}
+
+func TestAReplicaThatEndsHandsOverWhenItsWorkHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		first, second := e.replica("first"), e.replica("second")
+		ctx, end := context.WithCancel(t.Context())
+		e.stands(ctx, first)
+		time.Sleep(10 * time.Second)
+		all, over := context.WithCancel(t.Context())
+		e.stands(all, second)
+		time.Sleep(10 * time.Second)
+		end()
+		time.Sleep(3 * time.Second)
+		// By its next look, 1.1 s later at most.
+		if i := slices.Index(e.story, "20.1s first has ended"); i != 1 || len(e.story) != 3 {
+			t.Errorf("what happened: %q", e.story)
+		}
+		if first.fence.passable() {
+			t.Error("who has handed over may still write")
+		}
+		over()
+		synctest.Wait()
+		time.Sleep(time.Second)
+	})
+}
+
+func TestAVacancyThatIsNoticedIsTakenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		first, second := e.replica("first"), e.replica("second")
+		ctx, end := context.WithCancel(t.Context())
+		e.stands(ctx, first)
+		time.Sleep(time.Second)
+		waiting, over := context.WithCancel(t.Context())
+		go func() { // as Start does
+			for waiting.Err() == nil {
+				_ = second.stand(waiting, second.lease)
+			}
+		}()
+		time.Sleep(time.Second)
+		end()
+		time.Sleep(200 * time.Millisecond)
+		second.vacancies <- struct{}{}
+		synctest.Wait()
+		e.want("0.0s first leads", "2.1s first has ended", "2.2s second leads")
+		over()
+		time.Sleep(time.Second)
+	})
+}
+
+func TestALeaderThatIsCutOffHasEndedBeforeAnotherBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		first, second := e.replica("first"), e.replica("second")
+		ctx, over := context.WithCancel(t.Context())
+		e.stands(ctx, first)
+		time.Sleep(time.Second)
+		e.stands(ctx, second)
+		time.Sleep(9*time.Second + renewPeriod/2)
+		first.cut = true // half a period after a renewal
+		time.Sleep(renewDeadline - renewPeriod/2)
+		if first.fence.passable() {
+			t.Error("who is cut off may write up to the moment when another may lead")
+		}
+		time.Sleep(5 * time.Second)
+		if len(e.story) != 3 || e.story[1] != "12.6s first has ended" || !strings.HasSuffix(e.story[2], "second leads") {
+			t.Errorf("what happened: %q", e.story)
+		}
+		over()
+		time.Sleep(time.Second)
+	})
+}
+
+func TestTheLeaderWritesTwiceASecondAndTheOthersNever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		first, second := e.replica("first"), e.replica("second")
+		ctx, over := context.WithCancel(t.Context())
+		e.stands(ctx, first)
+		synctest.Wait()
+		e.stands(ctx, second)
+		time.Sleep(time.Minute + time.Millisecond)
+		if n := testutil.ToFloat64(first.lease.writes); n != 120 && n != 121 {
+			t.Errorf("the leader has written the Lease %v times in a minute, want 120", n)
+		}
+		if n := testutil.ToFloat64(second.lease.writes); n != 0 {
+			t.Errorf("the other has written the Lease %v times", n)
+		}
+		over()
+		time.Sleep(time.Second)
+	})
+}
+
+func TestAContainerThatIsStartedAgainGoesOnLeading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		crashed := e.replica("pod")
+		ctx, over := context.WithCancel(t.Context())
+		e.stands(ctx, crashed)
+		time.Sleep(time.Second)
+		crashed.cut = true
+		e.stands(ctx, e.replica("pod"))
+		synctest.Wait()
+		e.want("0.0s pod leads", "1.0s pod leads")
+		over()
+		time.Sleep(5 * time.Second)
+	})
+}

@@ -1,0 +1,257 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+var (
+	secretName  = types.NamespacedName{Namespace: "metallb-system", Name: "metallb-webhook-cert"}
+	serviceName = types.NamespacedName{Namespace: "metallb-system", Name: "metallb-webhook-service"}
+)
+
+// api is an API server in memory with a webhook configuration: a webhook of ours, one of
+// somebody else's.
+type api struct {
+	client.WithWatch
+	t      *testing.T
+	writes int
+	refuse error
+}
+
+func newAPI(t *testing.T) *api {
+	a := &api{t: t}
+	hook := func(name, service string) admissionregistrationv1.ValidatingWebhook {
+		none := admissionregistrationv1.SideEffectClassNone
+		return admissionregistrationv1.ValidatingWebhook{
+			Name: name, SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{
+				Service:  &admissionregistrationv1.ServiceReference{Namespace: serviceName.Namespace, Name: service},
+				CABundle: []byte("whatever"),
+			},
+		}
+	}
+	a.WithWatch = fake.NewClientBuilder().WithObjects(&admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: ConfigurationName, UID: "4711"},
+		Webhooks:   []admissionregistrationv1.ValidatingWebhook{hook("ours.metallb.io", serviceName.Name), hook("others.example.com", "other")},
+	}).WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, o ...client.GetOption) error {
+			if a.refuse != nil {
+				return a.refuse
+			}
+			return c.Get(ctx, key, obj, o...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, o ...client.CreateOption) error {
+			a.writes++
+			return c.Create(ctx, obj, o...)
+		},
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, o ...client.UpdateOption) error {
+			a.writes++
+			return c.Update(ctx, obj, o...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, o ...client.PatchOption) error {
+			a.writes++
+			return c.Patch(ctx, obj, p, o...)
+		},
+	}).Build()
+	return a
+}
+
+// replica is one that has looked at the Secret.
+func (a *api) replica() *Certificates {
+	a.t.Helper()
+	c := NewCertificates(log.NewNopLogger(), a, secretName, serviceName, func(context.Context) error { return nil })
+	a.look(c)
+	return c
+}
+
+func (a *api) look(c *Certificates) {
+	a.t.Helper()
+	if err := c.ensure(a.t.Context()); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *api) secret() *corev1.Secret {
+	a.t.Helper()
+	s := &corev1.Secret{}
+	if err := a.Get(a.t.Context(), secretName, s); err != nil {
+		a.t.Fatal(err)
+	}
+	return s
+}
+
+// bundles are the caBundles by webhook.
+func (a *api) bundles() map[string][]byte {
+	a.t.Helper()
+	var c admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := a.Get(a.t.Context(), types.NamespacedName{Name: ConfigurationName}, &c); err != nil {
+		a.t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for _, w := range c.Webhooks {
+		out[w.Name] = w.ClientConfig.CABundle
+	}
+	return out
+}
+
+// trusts checks that the API server trusts what the replicas serve.
+func (a *api) trusts(replicas ...*Certificates) {
+	a.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(a.bundles()["ours.metallb.io"])
+	for i, c := range replicas {
+		served, err := c.Serve(nil)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		if _, err := served.Leaf.Verify(x509.VerifyOptions{DNSName: dnsName, Roots: roots}); err != nil {
+			a.t.Errorf("replica %d is not trusted: %s", i, err)
+		}
+	}
+}
+
+func TestReplicasServeOneCertificateThatTheAPIServerTrusts(t *testing.T) {
+	a := newAPI(t)
+	first, second := a.replica(), a.replica()
+	a.trusts(first, second)
+	if b := a.bundles()["others.example.com"]; string(b) != "whatever" {
+		t.Errorf("another's webhook has the caBundle %q", b)
+	}
+	a.writes = 0
+	a.look(first)
+	a.look(second)
+	a.trusts(first, second, a.replica())
+	if a.writes != 0 {
+		t.Errorf("%d writes though all is in order", a.writes)
+	}
+}
+
+func TestASecretThatIsDeletedIsMadeAnewForAll(t *testing.T) {
+	a := newAPI(t)
+	first, second := a.replica(), a.replica()
+	before := a.secret()
+	if err := a.Delete(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	a.look(second)
+	a.look(first)
+	a.trusts(first, second)
+	if bytes.Equal(before.Data[keyAuthorityPrivate], a.secret().Data[keyAuthorityPrivate]) {
+		t.Error("the authority that somebody wanted gone is still there")
+	}
+}
+
+func TestACABundleThatSomebodyTookAwayIsPutBack(t *testing.T) {
+	a := newAPI(t)
+	c := a.replica()
+	var stored admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := a.Get(t.Context(), types.NamespacedName{Name: ConfigurationName}, &stored); err != nil {
+		t.Fatal(err)
+	}
+	stored.Webhooks[0].ClientConfig.CABundle = nil
+	if err := a.Update(t.Context(), &stored); err != nil {
+		t.Fatal(err)
+	}
+	a.look(c)
+	a.trusts(c)
+}
+
+// Existing installations have RSA keys, in another encoding. What they have is kept, so
+// that whoever trusts it goes on to.
+func TestCredentialsOfAnExistingInstallationAreKept(t *testing.T) {
+	a := newAPI(t)
+	c, err := credentials{}.renewed(dnsName, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.authority = withRSA(t)
+	if c.serving, err = c.authority.sign(dnsName, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretName.Namespace, Name: secretName.Name}}
+	c.put(s)
+	if err := a.Create(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	a.trusts(a.replica())
+	if !bytes.Equal(a.secret().Data[keyAuthority], c.authority.certificate) {
+		t.Error("its authority was replaced")
+	}
+}
+
+func withRSA(t *testing.T) pair {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := certificate(time.Now(), authorityLife)
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair{
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
+	}
+}
+
+func TestWithoutAWebhookConfigurationThereIsNothingToTell(t *testing.T) {
+	a := newAPI(t)
+	if err := a.Delete(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: ConfigurationName}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.replica().Ready(nil); err != nil {
+		t.Errorf("not ready: %s", err)
+	}
+}
+
+func TestAReplicaIsReadyWhenItCanAnswerOrNeverWill(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, secretName.Name, nil)
+	for name, tc := range map[string]struct {
+		refuse error
+		ready  bool
+	}{
+		"with a certificate":                            {nil, true},
+		"not while the API server does not answer":      {apierrors.NewServiceUnavailable("starting"), false},
+		"where the roles do not grant it a certificate": {forbidden, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			a.refuse = tc.refuse
+			looked := make(chan struct{})
+			c := NewCertificates(log.NewNopLogger(), a, secretName, serviceName, func(context.Context) error { return nil })
+			if err := c.Ready(&http.Request{}); err == nil {
+				t.Error("ready before it has looked")
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			go func() { _ = c.Start(ctx); close(looked) }()
+			stop() // it looks once all the same
+			<-looked
+			if err := c.Ready(&http.Request{}); (err == nil) != tc.ready {
+				t.Errorf("ready: %v, want %t", err, tc.ready)
+			}
+		})
+	}
+}
