@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +28,8 @@ type election struct {
 	t     *testing.T
 	begin time.Time
 	api   *fake.Clientset
+
+	mu    sync.Mutex
 	story []string
 }
 
@@ -34,14 +38,22 @@ func newElection(t *testing.T) *election {
 }
 
 func (e *election) tell(what string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.story = append(e.story, fmt.Sprintf("%.1fs %s", time.Since(e.begin).Seconds(), fmt.Sprintf(what, args...)))
+}
+
+func (e *election) told() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.story)
 }
 
 // replica is one that can be cut off from the API server.
 type replica struct {
 	*candidacy
 	lease *lease
-	cut   bool
+	cut   atomic.Bool
 }
 
 func (e *election) replica(name string) *replica {
@@ -50,7 +62,7 @@ func (e *election) replica(name string) *replica {
 	// All share what is stored, and each has a line of its own to it.
 	for _, verb := range []string{"get", "create", "update"} {
 		api.PrependReactor(verb, "leases", func(a k8stesting.Action) (bool, runtime.Object, error) {
-			if r.cut {
+			if r.cut.Load() {
 				return true, nil, errors.New("connection refused")
 			}
 			obj, err := e.api.Invokes(a, nil)
@@ -93,7 +105,7 @@ func (w deed) Start(ctx context.Context) error {
 
 func (e *election) want(story ...string) {
 	e.t.Helper()
-	if diff := cmp.Diff(story, e.story); diff != "" {
+	if diff := cmp.Diff(story, e.told()); diff != "" {
 		e.t.Errorf("what happened (-want +got):\n%s", diff)
 	}
 }
@@ -120,8 +132,8 @@ func TestAReplicaThatEndsHandsOverWhenItsWorkHasEnded(t *testing.T) {
 		end()
 		time.Sleep(3 * time.Second)
 		// By its next look, 1.1 s later at most.
-		if i := slices.Index(e.story, "20.1s first has ended"); i != 1 || len(e.story) != 3 {
-			t.Errorf("what happened: %q", e.story)
+		if told := e.told(); len(told) != 3 || told[1] != "20.1s first has ended" {
+			t.Errorf("what happened: %q", told)
 		}
 		if first.fence.passable() {
 			t.Error("who has handed over may still write")
@@ -165,14 +177,14 @@ func TestALeaderThatIsCutOffHasEndedBeforeAnotherBegins(t *testing.T) {
 		time.Sleep(time.Second)
 		e.stands(ctx, second)
 		time.Sleep(9*time.Second + renewPeriod/2)
-		first.cut = true // half a period after a renewal
+		first.cut.Store(true) // half a period after a renewal
 		time.Sleep(renewDeadline - renewPeriod/2)
 		if first.fence.passable() {
 			t.Error("who is cut off may write up to the moment when another may lead")
 		}
 		time.Sleep(5 * time.Second)
-		if len(e.story) != 3 || e.story[1] != "12.6s first has ended" || !strings.HasSuffix(e.story[2], "second leads") {
-			t.Errorf("what happened: %q", e.story)
+		if told := e.told(); len(told) != 3 || told[1] != "12.6s first has ended" || !strings.HasSuffix(told[2], "second leads") {
+			t.Errorf("what happened: %q", told)
 		}
 		over()
 		time.Sleep(time.Second)
@@ -206,7 +218,7 @@ func TestAContainerThatIsStartedAgainGoesOnLeading(t *testing.T) {
 		ctx, over := context.WithCancel(t.Context())
 		e.stands(ctx, crashed)
 		time.Sleep(time.Second)
-		crashed.cut = true
+		crashed.cut.Store(true)
 		e.stands(ctx, e.replica("pod"))
 		synctest.Wait()
 		e.want("0.0s pod leads", "1.0s pod leads")

@@ -26,7 +26,7 @@ func TestTheFenceOpensWithEachRenewalThatIsStored(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.cut = true
+		r.cut.Store(true)
 		time.Sleep(renewDeadline - 1)
 		if err := r.lease.Update(t.Context(), heldByFirst); err == nil {
 			t.Fatal("stored though the API server is away")
@@ -54,11 +54,11 @@ func TestOnlyTheHolderLetsGoOfALease(t *testing.T) {
 	if err := second.lease.release(t.Context()); err != nil || holder() != "first" {
 		t.Errorf("let go of by another: %v, held by %q", err, holder())
 	}
-	first.cut = true
+	first.cut.Store(true)
 	if err := first.lease.release(t.Context()); err == nil || errors.Is(err, errFenced) || first.fence.passable() {
 		t.Errorf("cut off: error %v, may write: %t", err, first.fence.passable())
 	}
-	first.cut = false
+	first.cut.Store(false)
 	if err := first.lease.release(t.Context()); err != nil || holder() != "" {
 		t.Errorf("let go of by its holder: %v, held by %q", err, holder())
 	}

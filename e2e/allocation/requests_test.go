@@ -155,6 +155,7 @@ func TestRequestedPools(t *testing.T) {
 		s.settle()
 	})
 	s.on("of both annotations the new one counts", func(s *stage) {
+		s.settle() // the address of the one before is free again
 		svc := s.service("of-both", annotated("metallb.universe.tf/address-pool", "first"), fromPool("second"))
 		s.holds(svc, "second", "10.3.1.0")
 	})

@@ -162,44 +162,91 @@ func TestMultiHop(t *testing.T) {
 // An unnumbered session finds the router by its link, and offers IPv4 routes with an IPv6 next hop (RFC 8950).
 func TestInterface(t *testing.T) {
 	ctx := begin(t)
-	const link = "direct0"
-	must(t, cluster.Join(ctx, "node1", lab.Router, link))
-	t.Cleanup(func() { in(context.Background(), t, "node1", "ip", "link", "delete", link) })
 	addresses := service(ctx, t, "unnumbered")
 	create(ctx, t, advertisement("unnumbered"))
-	must(t, frr.Configure(ctx, router.Config{ASN: routerASN, Neighbours: []router.Neighbour{{Interface: link, ASN: nodesASN, ExtendedNextHop: true}}}))
-	create(ctx, t, peer("unnumbered", netip.Addr{}, append(slices.Clone(external), "interface: "+link, on("node1"))...))
+	for name, r := range map[string]aRouter{"frr": frr, "bird": bird} {
+		t.Run(name, func(t *testing.T) { unnumbered(begin(t), t, r, name, addresses) })
+	}
+}
+
+func unnumbered(ctx context.Context, t *testing.T, r aRouter, name string, addresses []netip.Addr) {
+	link := "to-" + name
+	must(t, cluster.Join(ctx, "node1", r.Host(), link))
+	t.Cleanup(func() { in(context.Background(), t, "node1", "ip", "link", "delete", link) })
+	configure(ctx, t, r, router.Neighbour{Interface: link, ASN: nodesASN, ExtendedNextHop: true})
+	create(ctx, t, peer("unnumbered-"+name, netip.Addr{}, append(slices.Clone(external), "interface: "+link, on("node1"))...))
 
 	await(ctx, t, "routes of both families over "+link, func(ctx context.Context) error {
-		routes, err := frr.Routes(ctx)
+		routes, err := r.Routes(ctx)
 		if err != nil {
 			return err
 		}
 		for _, address := range addresses {
 			found := router.To(routes, host(address))
-			if len(found) != 1 || found[0].From != link || !found[0].NextHops[0].Is6() {
+			if len(found) != 1 || !found[0].NextHops[0].Is6() {
 				return fmt.Errorf("they are %+v", routes)
 			}
 		}
 		return nil
 	})
-	awaitState(ctx, t, "node1", "unnumbered", isUp)
+	awaitState(ctx, t, "node1", "unnumbered-"+name, isUp)
+	far := map[lab.Host]lab.Host{lab.Router: lab.Far, lab.Router2: lab.Far2}[r.Host()]
 	for _, address := range addresses {
-		awaitAnswers(ctx, t, lab.Far, address, 2)
+		awaitAnswers(ctx, t, far, address, 2)
 	}
 }
 
-// The lab's kernel knows no VRF. What is left to see is that the session's socket is bound to the device of that name.
+func TestPeerPort(t *testing.T) {
+	ctx := begin(t)
+	must(t, bird.Configure(ctx, router.Config{ASN: routerASN, Port: 1179, Neighbours: []router.Neighbour{{Address: node1.V4, ASN: nodesASN}}}))
+	create(ctx, t, peer("port", lab.AddressesOf(lab.Router2).V4, append(slices.Clone(external), "peerPort: 1179", on("node1"))...))
+	awaitSession(ctx, t, bird, node1.V4, established)
+}
+
+const profile = `
+apiVersion: metallb.io/v1beta1
+kind: BFDProfile
+metadata: {name: fast}
+spec: {transmitInterval: 100, receiveInterval: 100, detectMultiplier: 3}
+`
+
+// BFD watches the path of a session. When the router's end of it dies, the session is down, though BGP itself would go on.
+func TestBFDProfile(t *testing.T) {
+	ctx := begin(t)
+	create(ctx, t, profile)
+	watched := func(s sessionState) error { return errors.Join(isUp(s), want("BFD state", s.BFDStatus, "Up")) }
+	neighbour := router.Neighbour{Address: node1.V4, ASN: nodesASN, BFD: &router.BFD{Interval: 100 * time.Millisecond}}
+	for name, r := range map[string]aRouter{"frr": frr, "bird": bird} {
+		configure(ctx, t, r, neighbour)
+		create(ctx, t, peer(name, lab.AddressesOf(r.Host()).V4, append(slices.Clone(external), "bfdProfile: fast", on("node1"))...))
+	}
+	awaitState(ctx, t, "node1", "frr", watched)
+	awaitState(ctx, t, "node1", "bird", watched)
+
+	must(t, frr.KillBFD())
+	awaitState(ctx, t, "node1", "frr", because("bfdDown"))
+	awaitEvent(ctx, t, "frr", "bfdDown")
+	awaitState(ctx, t, "node1", "bird", watched)
+	must(t, frr.StartBFD(ctx))
+	configure(ctx, t, frr, neighbour)
+	awaitState(ctx, t, "node1", "frr", watched)
+}
+
+// The lab's kernel knows no VRF. What is left to see is that the session's socket is bound to the device of that name: it
+// does not come up over another one, nor over none.
 func TestVRF(t *testing.T) {
 	ctx := begin(t)
 	configure(ctx, t, frr, router.Neighbour{Address: node1.V4, ASN: nodesASN})
 	create(ctx, t, peer("red", lab.AddressesOf(lab.Router).V4, append(slices.Clone(external), "vrf: red", on("node1"))...))
-	awaitState(ctx, t, "node1", "red", func(s sessionState) error {
+	isDown := func(s sessionState) error {
 		if s.BGPStatus == "Established" || s.VRF != "red" || s.Message == "" {
 			return fmt.Errorf("it is %+v", s)
 		}
 		return nil
-	})
+	}
+	awaitState(ctx, t, "node1", "red", isDown)
+	change(ctx, t, "BGPPeer", "red", "spec: {vrf: eth0}")
+	awaitSession(ctx, t, frr, node1.V4, established)
 }
 
 func TestNodeSelectors(t *testing.T) {

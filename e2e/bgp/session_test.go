@@ -16,6 +16,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/e2e/herald"
@@ -217,6 +218,21 @@ func TestReports(t *testing.T) {
 		awaitBGPStatuses(ctx, t, "reports", []string{"bird", "frr"}, 3)
 		change(ctx, t, "BGPAdvertisement", "reports", "spec: {peers: [frr]}")
 		awaitBGPStatuses(ctx, t, "reports", []string{"frr"}, 3)
+	})
+	t.Run("an event on the Service names each node", func(t *testing.T) {
+		for _, node := range cluster.NodeNames() {
+			await(ctx, t, "event nodeAssigned of "+string(node), func(ctx context.Context) error {
+				events, err := cluster.Client().CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=nodeAssigned,involvedObject.name=reports"})
+				if err != nil {
+					return err
+				}
+				text := fmt.Sprintf("announcing from node %q with protocol \"bgp\"", node)
+				if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.Message == text }) {
+					return fmt.Errorf("none of %d says %s", len(events.Items), text)
+				}
+				return nil
+			})
+		}
 	})
 	t.Run("metrics tell of sessions", func(t *testing.T) {
 		must(t, cluster.Apply(ctx, scraper))

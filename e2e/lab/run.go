@@ -50,15 +50,6 @@ func (l *Lab) AddCommand(host Host, name string, line ...string) error {
 	return os.WriteFile(filepath.Join(l.hostBin(host), name), []byte(script+" \"$@\"\n"), 0o755)
 }
 
-// Signal sends a signal to a program that Run started. It is no error if it has ended.
-func (l *Lab) Signal(host Host, name string, signal syscall.Signal) error {
-	process, err := l.program(host, name)
-	if err != nil {
-		return err
-	}
-	return process.Signal(signal)
-}
-
 // End sends a signal to a program that Run started, and returns when it has ended. It is no error if it had before.
 func (l *Lab) End(host Host, name string, signal syscall.Signal) error {
 	process, err := l.program(host, name)

@@ -111,6 +111,7 @@ func said(frames [][]byte, address netip.Addr, host lab.Host) map[string]int {
 
 // TestBursts: what is sent unasked when an address is gained, and that nothing is when nothing is.
 func TestBursts(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	addresses := service(ctx, t, "burst", dualStack)
 	owner := first(addresses[0], all()...)
@@ -184,6 +185,7 @@ func TestBurstsAfterACable(t *testing.T) {
 
 // TestRealClients: arping, ndisc6 and the kernel's own duplicate address detection find that the addresses are taken.
 func TestRealClients(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	addresses := service(ctx, t, "asked", dualStack)
 	advertise(ctx, t, "asked")

@@ -56,11 +56,8 @@ func (b *BIRD) Configure(ctx context.Context, c Config) error {
 		return err
 	}
 	said, err := b.birdc(ctx, "configure")
-	if err == nil && !strings.Contains(said, "Reconfigur") { // Reconfigured, or Reconfiguration in progress
-		err = errors.New(strings.TrimSpace(said))
-	}
-	if err != nil {
-		return fmt.Errorf("configure BIRD: %w", err)
+	if err != nil || !strings.Contains(said, "Reconfigur") { // Reconfigured, or Reconfiguration in progress
+		return fmt.Errorf("configure BIRD: %w", errors.Join(err, errors.New(strings.TrimSpace(said))))
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func renderBIRD(host lab.Host, c Config) (string, error) {
 
 // Protocol is BIRD's name for the session: letters, digits and underscores.
 func (n Neighbour) Protocol() string {
-	return "with_" + strings.NewReplacer(".", "_", ":", "_", "%", "_").Replace(n.Name())
+	return "with_" + strings.NewReplacer(".", "_", ":", "_", "-", "_").Replace(n.Name())
 }
 
 // BIRDAS is BIRD's word for who the neighbour may be.

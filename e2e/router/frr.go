@@ -185,17 +185,6 @@ func (f *FRR) KillBFD() error { return f.end(bfdd, syscall.SIGKILL) }
 // StartBFD starts it again. It has no session before the next Configure.
 func (f *FRR) StartBFD(ctx context.Context) error { return f.start(ctx, bfdd, Config{}) }
 
-// FreezeBGP stops bgpd in the middle of whatever it does: its connections stay, and nothing comes from them, as with a
-// router that hangs. ThawBGP lets it go on.
-func (f *FRR) FreezeBGP() error { return f.signal(bgpd, syscall.SIGSTOP) }
-
-// ThawBGP undoes FreezeBGP.
-func (f *FRR) ThawBGP() error { return f.signal(bgpd, syscall.SIGCONT) }
-
 func (f *FRR) end(program string, signal syscall.Signal) error {
 	return f.lab.End(f.host, program, signal)
-}
-
-func (f *FRR) signal(program string, signal syscall.Signal) error {
-	return f.lab.Signal(f.host, program, signal)
 }

@@ -229,7 +229,7 @@ func TestWhyASessionIsDown(t *testing.T) {
 		{name: "nobody listens", reason: lb.ConnectionRefused, says: "connection refused"},
 		{
 			name: "the source address is missing", reason: lb.SourceAddressMissing, says: "cannot assign requested address",
-			change: func(p *lb.Peer) { p.SourceAddress = netip.MustParseAddr("192.0.2.1") },
+			change: func(p *lb.Peer) { p.SourceAddress = netip.MustParseAddr("203.0.113.77") },
 		},
 		{name: "the router closes at once", behave: func(c net.Conn) { c.Close() }, reason: lb.ConnectionLost, says: "the router"},
 		{name: "the router is no router", behave: says([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")), reason: lb.ProtocolError, says: "what is not BGP", replies: 1},

@@ -112,7 +112,10 @@ func (b *bench) tables() (drawn []table.Table) {
 
 func milliseconds(d time.Duration) string {
 	ms := float64(d) / float64(time.Millisecond)
-	if ms < 10 {
+	switch {
+	case ms < 1:
+		return fmt.Sprintf("%.0f µs", 1000*ms)
+	case ms < 10:
 		return fmt.Sprintf("%.1f ms", ms)
 	}
 	return fmt.Sprintf("%.0f ms", ms)
