@@ -145,8 +145,7 @@ func farAway(peer lb.Peer, links []lb.Link) bool {
 	if peer.Interface != "" {
 		return false
 	}
-	external := peer.DynamicASN == lb.ExternalASN || peer.DynamicASN == "" && peer.ASN != peer.MyASN
-	if external {
+	if !peer.Internal() {
 		return peer.MultiHop
 	}
 	near := func(network netip.Prefix) bool { return network.Contains(peer.Address.WithZone("")) }

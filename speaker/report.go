@@ -8,7 +8,9 @@ import (
 	"github.com/go-kit/log/level"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/herald-lb/herald/internal/config"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/metrics"
 )
@@ -20,16 +22,55 @@ type teller interface {
 	Warning(obj runtime.Object, reason lb.Reason, message string)
 }
 
-// report logs the problems of the configuration, each once while it lasts. The
-// controller tells users of those of the pools.
-func (s *speaker) report(problems []lb.Problem) {
+// report tells of the problems of the configuration, each once while it lasts.
+func (s *speaker) report(o config.Objects, problems []lb.Problem) {
 	for _, p := range problems {
-		if !slices.Contains(s.problems, p) {
-			level.Error(s.logger).Log("msg", "configuration problem", "object", p.Object, "field", p.Field, "error", p.Message)
+		if slices.Contains(s.problems, p) {
+			continue
+		}
+		level.Error(s.logger).Log("msg", "configuration problem", "object", p.Object, "field", p.Field, "error", p.Message)
+		if obj := bgpObject(o, p.Object); obj != nil && s.speaksFor(o.Selected(p.Object)) {
+			s.events.Warning(obj, lb.ConfigurationError, p.Field+": "+p.Message)
 		}
 	}
 	s.problems = problems
 	s.state.Report(problems)
+}
+
+// speaksFor reports whether this speaker is the one, of those on the nodes, that tells
+// users what all of them see: the first that is alive.
+func (s *speaker) speaksFor(nodes []lb.NodeName) bool {
+	alive := s.ring.speakers(s.options.node, true)
+	i := slices.IndexFunc(nodes, func(n lb.NodeName) bool { return alive == nil || slices.Contains(alive, n) })
+	return i >= 0 && nodes[i] == s.options.node
+}
+
+// bgpObject finds what a problem is about, or nil: the controller tells users of those of
+// pools and L2Advertisements.
+func bgpObject(o config.Objects, ref lb.ObjectRef) client.Object {
+	switch ref.Kind {
+	case "BGPPeer":
+		return named(o.Peers, ref.Name)
+	case "BGPAdvertisement":
+		return named(o.BGPAdvertisements, ref.Name)
+	case "BFDProfile":
+		return named(o.BFDProfiles, ref.Name)
+	case "Community":
+		return named(o.Communities, ref.Name)
+	}
+	return nil
+}
+
+func named[T any, P interface {
+	*T
+	client.Object
+}](items []T, name string) client.Object {
+	for i := range items {
+		if item := P(&items[i]); item.GetName() == name {
+			return item
+		}
+	}
+	return nil
 }
 
 // tellLayer2 says what changed for a service on this node: in the log, and to its user

@@ -102,6 +102,9 @@ func (s *sessions) look(ctx context.Context) {
 	states := s.states()
 	s.paths.watch(wanted, states, links)
 	states = s.paths.describe(states)
+	for i := range states {
+		states[i] = s.about(states[i].Peer).steady(states[i])
+	}
 	if s.reports != nil {
 		s.reports.Report(states)
 	}
@@ -126,33 +129,82 @@ func (s *sessions) states() []lb.SessionState {
 
 // told is what was told of a session, so that nothing is said twice.
 type told struct {
+	// shown is the state that was reported last.
+	shown       lb.SessionState
 	established bool
-	// reasons are those given since it was established last.
-	reasons []lb.Reason
+	// failures are those told since it was established last.
+	failures []failure
+	// bfd is what was told to be wrong with BFD.
+	bfd string
+}
+
+type failure struct {
+	reason lb.Reason
+	text   string
+}
+
+// mostFailures are told of a session that does not come up: a router that always has
+// something else to say is not listened to any more.
+const mostFailures = 8
+
+// about is what was told of the session with a peer.
+func (s *sessions) about(peer lb.PeerName) *told {
+	if s.told[peer] == nil {
+		s.told[peer] = &told{}
+	}
+	return s.told[peer]
+}
+
+// steady is the state to report. An attempt that fails as the one before did is no news,
+// and nothing to be written to Kubernetes each time.
+func (t *told) steady(now lb.SessionState) lb.SessionState {
+	if hindered(now) && hindered(t.shown) && now.Down == t.shown.Down && now.LastError == t.shown.LastError {
+		now.Status, now.Since = t.shown.Status, t.shown.Since
+	}
+	t.shown = now
+	return now
+}
+
+// hindered reports whether something is known to be in the way of the session.
+func hindered(state lb.SessionState) bool {
+	return state.Status != lb.Established && state.Down != "" && state.Down != lb.Connecting
 }
 
 // isNews reports whether a state is worth telling, and remembers it.
 func (t *told) isNews(state lb.SessionState) bool {
 	if state.Status == lb.Established {
 		news := !t.established
-		*t = told{established: true}
+		t.established, t.failures = true, nil
 		return news
 	}
 	t.established = false
-	if state.Down == "" || state.Down == lb.Connecting || slices.Contains(t.reasons, state.Down) {
+	now := failure{state.Down, state.LastError}
+	if !hindered(state) || slices.Contains(t.failures, now) || len(t.failures) == mostFailures {
 		return false
 	}
-	t.reasons = append(t.reasons, state.Down)
+	t.failures = append(t.failures, now)
 	return true
 }
 
-// tell says on the BGPPeer that a session came up, or why it is down. In the log BGP
-// itself says so.
-func (s *sessions) tell(ctx context.Context, state lb.SessionState) {
-	if s.told[state.Peer] == nil {
-		s.told[state.Peer] = &told{}
+// bfdProblem returns what is newly wrong with BFD, and remembers it.
+func (t *told) bfdProblem(state lb.SessionState) string {
+	now := ""
+	if state.BFD != nil {
+		now = state.BFD.Problem
 	}
-	if !s.told[state.Peer].isNews(state) {
+	if now == t.bfd {
+		return ""
+	}
+	t.bfd = now
+	return now
+}
+
+// tell says on the BGPPeer that a session came up, or why it is down, and why its path
+// cannot be watched. In the log BGP and BFD themselves say so.
+func (s *sessions) tell(ctx context.Context, state lb.SessionState) {
+	t := s.about(state.Peer)
+	news, problem := t.isNews(state), t.bfdProblem(state)
+	if !news && problem == "" {
 		return
 	}
 	var peer v1beta2.BGPPeer
@@ -160,11 +212,15 @@ func (s *sessions) tell(ctx context.Context, state lb.SessionState) {
 		level.Debug(s.logger).Log("msg", "no event about the session", "peer", state.Peer, "error", err)
 		return
 	}
-	if state.Status == lb.Established {
-		s.events.Normal(&peer, lb.SessionEstablished, fmt.Sprintf("session of node %q with %s is established", s.node, where(state)))
-		return
+	if problem != "" {
+		s.events.Warning(&peer, lb.BFDProblem, fmt.Sprintf("BFD of node %q with %s has a problem: %s", s.node, where(state), problem))
 	}
-	s.events.Warning(&peer, state.Down, fmt.Sprintf("session of node %q with %s is down: %s", s.node, where(state), state.LastError))
+	switch {
+	case news && state.Status == lb.Established:
+		s.events.Normal(&peer, lb.SessionEstablished, fmt.Sprintf("session of node %q with %s is established", s.node, where(state)))
+	case news:
+		s.events.Warning(&peer, state.Down, fmt.Sprintf("session of node %q with %s is down: %s", s.node, where(state), state.LastError))
+	}
 }
 
 // forget drops what was told of sessions that are no more.

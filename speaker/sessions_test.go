@@ -144,6 +144,8 @@ func TestWhichPathIsWatched(t *testing.T) {
 		"over hops to an internal router in another":      {peer("a", func(p *lb.Peer) { p.ASN, p.Address = p.MyASN, addr("10.0.1.1") }), &lb.BFDSession{Peer: addr("10.0.1.1"), MultiHop: true}},
 		"over hops to whoever is internal":                {peer("a", func(p *lb.Peer) { p.ASN, p.DynamicASN, p.Address = 0, lb.InternalASN, addr("10.0.1.1") }), &lb.BFDSession{Peer: addr("10.0.1.1"), MultiHop: true}},
 		"in one hop to whoever is external":               {peer("a", func(p *lb.Peer) { p.ASN, p.DynamicASN, p.Address = 0, lb.ExternalASN, addr("10.0.1.1") }), &lb.BFDSession{Peer: addr("10.0.1.1")}},
+		"over hops to a router that we are internal for":  {peer("a", func(p *lb.Peer) { p.LocalASN, p.Address = p.ASN, addr("10.0.1.1") }), &lb.BFDSession{Peer: addr("10.0.1.1"), MultiHop: true}},
+		"in one hop to one that we are external for":      {peer("a", func(p *lb.Peer) { p.LocalASN, p.ASN, p.Address = p.ASN, p.MyASN, addr("10.0.1.1") }), &lb.BFDSession{Peer: addr("10.0.1.1")}},
 		"to the router that was learned":                  {peer("unnumbered", func(p *lb.Peer) { p.Address, p.Interface = netip.Addr{}, "eth1" }), &lb.BFDSession{Peer: learned, Interface: "eth1"}},
 		"none while it is not":                            {peer("silent", func(p *lb.Peer) { p.Address, p.Interface = netip.Addr{}, "eth1" }), nil},
 	} {
@@ -166,7 +168,9 @@ func TestWhichPathIsWatched(t *testing.T) {
 
 func TestWhatIsToldOfASession(t *testing.T) {
 	var said told
-	down := func(why lb.Reason) lb.SessionState { return lb.SessionState{Status: lb.Active, Down: why} }
+	down := func(why lb.Reason, text ...string) lb.SessionState {
+		return lb.SessionState{Status: lb.Active, Down: why, LastError: strings.Join(text, "")}
+	}
 	up := lb.SessionState{Status: lb.Established}
 	for i, step := range []struct {
 		state lb.SessionState
@@ -180,10 +184,45 @@ func TestWhatIsToldOfASession(t *testing.T) {
 		{up, true},
 		{up, false},
 		{down(lb.ConnectionRefused), true},
+		{down(lb.NotificationReceived, "the router is overloaded"), true},
+		{down(lb.NotificationReceived, "the router is shut down"), true},
+		{down(lb.NotificationReceived, "the router is overloaded"), false},
+		{down(lb.NotificationReceived, "1"), true},
+		{down(lb.NotificationReceived, "2"), true},
+		{down(lb.NotificationReceived, "3"), true},
+		{down(lb.NotificationReceived, "4"), true},
+		{down(lb.NotificationReceived, "5"), true},
+		{down(lb.NotificationReceived, "it never stops talking"), false},
 		{up, true},
 	} {
 		if got := said.isNews(step.state); got != step.want {
 			t.Errorf("step %d: %s %s told: %t", i, step.state.Status, step.state.Down, got)
+		}
+	}
+}
+
+func TestAttemptsThatFailAlikeAreNoNews(t *testing.T) {
+	start := time.Unix(0, 0)
+	state := func(status lb.SessionStatus, at int, why lb.Reason, text string) lb.SessionState {
+		return lb.SessionState{Status: status, Since: start.Add(time.Duration(at) * time.Second), Down: why, LastError: text}
+	}
+	refused := func(status lb.SessionStatus, at int) lb.SessionState {
+		return state(status, at, lb.ConnectionRefused, "refused")
+	}
+	var said told
+	for i, step := range []struct{ now, want lb.SessionState }{
+		{state(lb.Idle, 0, lb.Connecting, ""), state(lb.Idle, 0, lb.Connecting, "")},
+		{state(lb.Connect, 1, lb.Connecting, ""), state(lb.Connect, 1, lb.Connecting, "")},
+		{refused(lb.Active, 2), refused(lb.Active, 2)},
+		{refused(lb.Connect, 3), refused(lb.Active, 2)},
+		{refused(lb.Active, 4), refused(lb.Active, 2)},
+		{state(lb.OpenSent, 5, lb.NoAnswer, "silence"), state(lb.OpenSent, 5, lb.NoAnswer, "silence")},
+		{state(lb.Active, 6, lb.NoAnswer, "other silence"), state(lb.Active, 6, lb.NoAnswer, "other silence")},
+		{state(lb.Established, 7, "", "other silence"), state(lb.Established, 7, "", "other silence")},
+		{state(lb.Active, 8, lb.NoAnswer, "other silence"), state(lb.Active, 8, lb.NoAnswer, "other silence")},
+	} {
+		if got := said.steady(step.now); got != step.want {
+			t.Errorf("step %d: %+v is reported as %+v", i, step.now, got)
 		}
 	}
 }
@@ -205,6 +244,10 @@ func TestSessionsAreToldOnTheirPeers(t *testing.T) {
 		{
 			lb.SessionState{Interface: "eth1", Status: lb.Idle, Down: lb.NoRouterLearned, LastError: "no router"},
 			`Warning noRouterLearned session of node "node-a" with eth1 is down: no router`,
+		},
+		{
+			lb.SessionState{Interface: "eth1", Status: lb.Idle, Down: lb.NoRouterLearned, LastError: "no router", BFD: &lb.BFDState{Problem: "port 3784 is taken"}},
+			`Warning bfdProblem BFD of node "node-a" with eth1 has a problem: port 3784 is taken`,
 		},
 	} {
 		step.state.Peer = "tor"

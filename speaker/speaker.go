@@ -187,7 +187,7 @@ func (s *speaker) look(ctx context.Context) error {
 	}
 	objects.Secrets = s.secrets.NamedBy(ctx, objects.Peers)
 	cfg, problems := s.keeper.Parse(objects)
-	s.report(problems)
+	s.report(objects, problems)
 	s.metrics.Loaded(len(problems) > 0)
 	s.planner = plan.New(plan.View{
 		Node:               s.options.node,

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/layer2"
 	"github.com/herald-lb/herald/internal/lb"
@@ -169,6 +170,56 @@ func TestARoundDecidesAboutWhatChanged(t *testing.T) {
 	s.inbox.addEverything()
 	s.mustRound(t)
 	want("of all, when another went", map[string]lb.Reason{"web": lb.AnnounceFailed})
+}
+
+// One of the speakers that see a problem tells of it, on the object that has it, once.
+func TestProblemsOfTheConfigurationAreToldOnTheirObjects(t *testing.T) {
+	in := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: "metallb-system", Name: name}
+	}
+	on := func(node string) []metav1.LabelSelector {
+		return []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: node}}}
+	}
+	s := newTestSpeaker(t, interceptor.Funcs{}, append(ordinary(),
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-0", Labels: map[string]string{corev1.LabelHostname: "node-0"}}},
+		&v1beta2.BGPPeer{ObjectMeta: in("of-both"), Spec: v1beta2.BGPPeerSpec{PeerASN: 64513, PeerAddress: "10.0.0.1"}},
+		&v1beta2.BGPPeer{ObjectMeta: in("tor"), Spec: v1beta2.BGPPeerSpec{PeerASN: 64513, PeerAddress: "10.0.0.1", NodeSelectors: on("node-a")}},
+		&v1beta1.BGPAdvertisement{ObjectMeta: in("wan"), Spec: v1beta1.BGPAdvertisementSpec{ASPathPrepend: 99, NodeSelectors: on("node-a")}},
+	)...)
+	if err := s.client.Update(t.Context(), node(func(n *corev1.Node) { n.Labels = map[string]string{corev1.LabelHostname: "node-a"} })); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string, want map[string][]string) {
+		t.Helper()
+		s.inbox.addEverything()
+		s.mustRound(t)
+		for _, name := range []string{"of-both", "tor", "wan", "fast", "names"} {
+			if diff := gocmp.Diff(want[name], s.heard(name), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("told of %s %s (-want +got):\n%s", name, when, diff)
+			}
+		}
+	}
+	missing := "Warning ConfigurationError spec.myASN: missing local ASN: it must be 1 to 4294967295"
+	check("at first", map[string][]string{
+		"tor": {missing},
+		"wan": {"Warning ConfigurationError spec.asPathPrepend: 99 is not between 0 and 10"},
+	})
+	check("when nothing changed", nil)
+	if err := s.client.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-0"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []client.Object{
+		&v1beta1.BFDProfile{ObjectMeta: in("fast"), Spec: v1beta1.BFDProfileSpec{DetectMultiplier: new(uint32(1))}},
+		&v1beta1.Community{ObjectMeta: in("names"), Spec: v1beta1.CommunitySpec{Communities: []v1beta1.CommunityAlias{{Name: "a", Value: "1"}}}},
+	} {
+		if err := s.client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("when others have problems", map[string][]string{
+		"fast":  {"Warning ConfigurationError spec.detectMultiplier: 1 is not between 2 and 255"},
+		"names": {"Warning ConfigurationError spec.communities[0].value: invalid community format: 1"},
+	})
 }
 
 func TestASpeakerIsReadyOnceItHasDecided(t *testing.T) {

@@ -1,10 +1,12 @@
 package bfd
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -197,7 +199,7 @@ func (s *Speaker) want(key lb.BFDKey, session lb.BFDSession) {
 	default:
 		return
 	}
-	w.config = session
+	w.config, w.far = session, ""
 	w.retry = s.clock // another profile may need other sockets
 	s.serve(w)
 }
@@ -274,7 +276,7 @@ func (s *Speaker) serve(w *watch) {
 func (s *Speaker) settle(w *watch) {
 	w.due = w.next()
 	heap.Fix(&s.queue, w.index)
-	before, after := w.state.Load(), w.session.published(w.problem)
+	before, after := w.state.Load(), w.session.published(cmp.Or(w.problem, w.far))
 	if before == nil || *before != after {
 		shown := after // a copy, so that nothing is allocated where nothing has changed
 		w.state.Store(&shown)
@@ -371,8 +373,10 @@ func (s *Speaker) handleControl(a *Arrival) drop {
 	case why != accepted:
 		return why
 	case a.Kind == MultiHop && a.TTL < w.config.Profile.MinimumTTL:
+		s.tooFar(w, a.TTL)
 		return dropTTL
 	}
+	w.far = ""
 	w.counters.controlIn.Add(1)
 	s.act(w, w.session.receive(p, a.At, s.clock))
 	if w.leaving && p.state <= stateDown { // the peer knows
@@ -380,6 +384,16 @@ func (s *Speaker) handleControl(a *Arrival) drop {
 	}
 	s.settle(w)
 	return accepted
+}
+
+// tooFar says why a session does not come up whose peer is heard, but from further away than
+// the profile permits. While others of its packets are accepted, it says nothing: these may be
+// anybody's.
+func (s *Speaker) tooFar(w *watch, ttl int) {
+	if w.session.heard.IsZero() && w.far == "" {
+		w.far = fmt.Sprintf("its packets arrive with a TTL of %d, and minimumTtl is %d", ttl, w.config.Profile.MinimumTTL)
+		s.settle(w)
+	}
 }
 
 // find is the demultiplexing of RFC 5880 section 6.8.6: by our discriminator, and while the peer

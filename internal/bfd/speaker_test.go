@@ -143,17 +143,37 @@ func TestPassive(t *testing.T) {
 }
 
 func TestMultiHopMinimumTTL(t *testing.T) {
-	for minimum, want := range map[int]lb.BFDStatus{254: lb.BFDUp, 255: lb.BFDDown} {
+	for minimum, want := range map[int]lb.BFDState{
+		254: {Status: lb.BFDUp},
+		255: {Status: lb.BFDDown, Problem: "its packets arrive with a TTL of 3, and minimumTtl is 255"},
+	} {
 		synctest.Test(t, func(t *testing.T) { // packets arrive with a TTL of 254
 			n := newNetwork(1)
 			left, right := n.start(t, "192.0.2.1", 1), n.start(t, "192.0.2.2", 2)
 			profile := profileOf(100*ms, 3)
 			profile.MinimumTTL = minimum
+			fromAfar := Arrival{
+				Kind: MultiHop, TTL: 3, Source: right.node.addr, Destination: left.node.addr,
+				Payload: new(packet{state: stateDown, multiplier: 3, myDiscriminator: 1}).append(nil),
+			}
 			left.Set([]lb.BFDSession{{Peer: right.node.addr, MultiHop: true, Profile: profile}})
+			synctest.Wait()
+			n.deliver(left.node.addr, fromAfar)
 			right.Set([]lb.BFDSession{{Peer: left.node.addr, MultiHop: true, Profile: profileOf(100*ms, 3)}})
 			time.Sleep(10 * time.Second)
-			if got := left.state(t).Status; got != want {
-				t.Errorf("with a minimum of %d it is %s, want %s", minimum, got, want)
+			if got := left.state(t); got.Status != want.Status || got.Problem != want.Problem {
+				t.Errorf("with a minimum of %d it is %+v, want %+v", minimum, got, want)
+			}
+			profile.MinimumTTL = 254
+			left.Set([]lb.BFDSession{{Peer: right.node.addr, MultiHop: true, Profile: profile}})
+			time.Sleep(10 * time.Second)
+			if got := left.state(t); got.Status != lb.BFDUp || got.Problem != "" {
+				t.Errorf("with another minimum than %d it is %+v", minimum, got)
+			}
+			n.deliver(left.node.addr, fromAfar)
+			synctest.Wait()
+			if got := left.state(t); got.Status != lb.BFDUp || got.Problem != "" {
+				t.Errorf("after a packet from afar it is %+v", got)
 			}
 		})
 	}

@@ -22,6 +22,7 @@ type watch struct {
 	echo    EchoPath
 	broken  bool // the link of the sockets is gone
 	problem string
+	far     string    // why packets of the peer's are dropped, while none is accepted
 	retry   time.Time // when to open what is missing; zero if nothing is
 
 	leaving bool      // no longer wanted

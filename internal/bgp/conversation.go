@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,8 @@ func (c *conversation) open(ctx context.Context) *sessionError {
 	if err := c.write(ctx, keepalive, bgp.BGP_MSG_KEEPALIVE, 1); err != nil && err.reason != lb.ConnectionLost {
 		return err
 	} // else the router closed, and may have said why
-	_, failed = c.expect(ctx, bgp.BGP_MSG_KEEPALIVE, c.terms.hold)
+	// Without a hold time, a router that hangs now would be waited for without end.
+	_, failed = c.expect(ctx, bgp.BGP_MSG_KEEPALIVE, cmp.Or(c.terms.hold, c.session.speaker.openTimeout))
 	return failed
 }
 
@@ -104,7 +106,7 @@ func (c *conversation) expect(ctx context.Context, kind uint8, patience time.Dur
 	case m.kind == kind:
 		return m.body, nil
 	case m.kind == bgp.BGP_MSG_NOTIFICATION:
-		return nil, received(m.body)
+		return nil, c.received(m.body)
 	}
 	subcode := uint8(1) // RFC 6608: unexpected in OpenSent
 	if kind == bgp.BGP_MSG_KEEPALIVE {
@@ -114,10 +116,13 @@ func (c *conversation) expect(ctx context.Context, kind uint8, patience time.Dur
 }
 
 // received is the end that the router wanted.
-func received(body []byte) *sessionError {
+func (c *conversation) received(body []byte) *sessionError {
 	n, err := parseNotification(body)
 	if err != nil {
 		return err
+	}
+	if n.code == bgp.BGP_ERROR_OPEN_MESSAGE_ERROR && n.subcode == bgp.BGP_ERROR_SUB_BAD_PEER_AS {
+		return errASNRefused(c.offer.asn, cmp.Or(c.terms.asn, c.peer.ASN), n)
 	}
 	return &sessionError{reason: lb.NotificationReceived, text: "the router ended the session: " + n.String()}
 }
@@ -162,9 +167,11 @@ func (c *conversation) listen(ctx context.Context) (end *sessionError) {
 		switch m.kind {
 		case bgp.BGP_MSG_KEEPALIVE, bgp.BGP_MSG_UPDATE:
 		case bgp.BGP_MSG_ROUTE_REFRESH:
-			c.asked.add(parseRefresh(m.body))
+			if f := parseRefresh(m.body); c.encoder.agreed(f) {
+				c.asked.add(f)
+			}
 		case bgp.BGP_MSG_NOTIFICATION:
-			return received(m.body)
+			return c.received(m.body)
 		default:
 			return errProtocol(bgp.BGP_ERROR_FSM_ERROR, 3, []byte{m.kind}, "%s in an established session", kindName(m.kind))
 		}
@@ -225,10 +232,11 @@ func (c *conversation) announceAgain(ctx context.Context) *sessionError {
 }
 
 // offered leaves out what the session cannot carry. Of that, routes in a family that both
-// sides agreed on are pending: there is no next hop for them yet.
+// sides agreed on are pending: there is no next hop for them yet, or no message takes
+// all their communities.
 func (c *conversation) offered(routes []lb.Route) (offered []lb.Route, pending int) {
 	for i, r := range routes {
-		if c.encoder.carries(r.Prefix) {
+		if c.encoder.carries(r.Prefix) && fits(r.Attributes) {
 			continue
 		}
 		return c.filtered(routes, i)
@@ -240,6 +248,9 @@ func (c *conversation) filtered(routes []lb.Route, first int) (offered []lb.Rout
 	offered = append(offered, routes[:first]...)
 	for _, r := range routes[first:] {
 		switch {
+		case !fits(r.Attributes):
+			pending++
+			c.session.overfull(r)
 		case c.encoder.carries(r.Prefix):
 			offered = append(offered, r)
 		case c.encoder.agreed(family(r.Prefix)):
@@ -325,7 +336,7 @@ func (c *conversation) write(ctx context.Context, b []byte, kind uint8, n int) *
 		written, err = c.conn.Write(b)
 		return err
 	})
-	c.torn = written < len(b)
+	c.torn = written > 0 && written < len(b)
 	if errors.Is(err, errTimeout) {
 		return &sessionError{reason: lb.HoldTimerExpired, text: "the router takes nothing in"}
 	}

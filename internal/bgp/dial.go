@@ -118,8 +118,7 @@ func hops(p lb.Peer) int {
 
 // hopless reports whether the session's packets do not go beyond the next router.
 func hopless(p lb.Peer) bool {
-	internal := p.DynamicASN == lb.InternalASN || p.DynamicASN == "" && p.ASN == shownASN(p)
-	return !internal && !p.MultiHop && !p.TTLSecurity
+	return !p.Internal() && !p.MultiHop && !p.TTLSecurity
 }
 
 // setPassword signs what is exchanged with the router (RFC 2385). It binds the key to the

@@ -7,33 +7,38 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/herald-lb/herald/internal/lb"
 )
 
-// addresses are those of one interface.
+// addresses are those of one interface, with the lengths of their networks' prefixes.
 type addresses struct {
 	name  string
-	addrs []netip.Addr
+	addrs []netip.Prefix
 }
 
+// kernelAddresses asks the kernel twice, however many interfaces there are: package net
+// would ask for each, and each time go through the addresses of all.
 func kernelAddresses() ([]addresses, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
+	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	byIndex := map[int][]netip.Prefix{}
+	for _, a := range all {
+		if addr, ok := netip.AddrFromSlice(a.IP); ok {
+			length, _ := a.Mask.Size()
+			byIndex[a.LinkIndex] = append(byIndex[a.LinkIndex], netip.PrefixFrom(addr.Unmap(), length))
+		}
+	}
 	var out []addresses
 	for _, i := range interfaces {
-		addrs, err := i.Addrs()
-		if err != nil {
-			continue // it is gone already
-		}
-		a := addresses{name: i.Name}
-		for _, addr := range addrs {
-			if p, err := netip.ParsePrefix(addr.String()); err == nil {
-				a.addrs = append(a.addrs, p.Addr().Unmap())
-			}
-		}
-		out = append(out, a)
+		out = append(out, addresses{name: i.Name, addrs: byIndex[i.Index]})
 	}
 	return out, nil
 }
@@ -46,13 +51,22 @@ func (s *Speaker) neighbour(local netip.Addr, wanted func(netip.Addr) bool) neti
 		return netip.Addr{}
 	}
 	for _, i := range interfaces {
-		here := slices.Contains(i.addrs, local.WithZone("")) && (local.Zone() == "" || local.Zone() == i.name)
-		at := slices.IndexFunc(i.addrs, func(a netip.Addr) bool { return wanted(a) && a.IsGlobalUnicast() })
+		here := slices.ContainsFunc(i.addrs, func(a netip.Prefix) bool { return a.Addr() == local.WithZone("") }) && (local.Zone() == "" || local.Zone() == i.name)
+		at := slices.IndexFunc(i.addrs, func(a netip.Prefix) bool { return wanted(a.Addr()) && a.Addr().IsGlobalUnicast() })
 		if here && at >= 0 {
-			return i.addrs[at]
+			return i.addrs[at].Addr()
 		}
 	}
 	return netip.Addr{}
+}
+
+// near reports whether one of our networks holds the address, as far as is known.
+func (s *Speaker) near(a netip.Addr) bool {
+	interfaces, err := s.interfaces()
+	a = a.Unmap().WithZone("")
+	return err != nil || slices.ContainsFunc(interfaces, func(i addresses) bool {
+		return slices.ContainsFunc(i.addrs, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
 }
 
 // routerID is the BGP identifier: the one configured, else our IPv4 address, or one of the

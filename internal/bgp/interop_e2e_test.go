@@ -430,8 +430,8 @@ func TestFRRWithAnotherASN(t *testing.T) {
 	}
 	p.ASN, p.MyASN = 64512, 64501
 	s.Set([]lb.Session{{Peer: p}})
-	st = await(t, s, "tor", "refused for our ASN", down(lb.NotificationReceived))
-	if !strings.Contains(st.LastError, "bad peer AS") {
+	st = await(t, s, "tor", "refused for our ASN", down(lb.WrongASN))
+	if !strings.Contains(st.LastError, "ours, which is 64501; its own is 64512") {
 		t.Errorf("last error %q", st.LastError)
 	}
 }

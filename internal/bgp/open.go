@@ -43,14 +43,6 @@ type terms struct {
 	gracefulRestart bool
 }
 
-// shownASN is the autonomous system that the router sees us in.
-func shownASN(p lb.Peer) uint32 {
-	if p.LocalASN != 0 {
-		return p.LocalASN
-	}
-	return p.MyASN
-}
-
 // families are those that the session offers. An unnumbered one carries both.
 func families(p lb.Peer) []bgp.Family {
 	switch {
@@ -176,7 +168,7 @@ func checkASN(t terms, o offer, p lb.Peer) *sessionError {
 	switch {
 	case p.DynamicASN == lb.InternalASN && !t.internal:
 		wanted = "the same as ours"
-	case p.DynamicASN == lb.ExternalASN && t.internal:
+	case p.DynamicASN == lb.ExternalASN && (t.internal || t.asn == 0): // RFC 7607: 0 is nobody's
 		wanted = "another than ours"
 	case p.DynamicASN == "" && t.asn != p.ASN:
 		wanted = decimal(p.ASN)

@@ -10,8 +10,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,13 +199,31 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// networks are addresses of ours.
+func networks(texts ...string) (out []netip.Prefix) {
+	for _, text := range texts {
+		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
+}
+
+func TestTheKernelsAddresses(t *testing.T) {
+	all, err := kernelAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(all, func(a addresses) bool { return a.name == "lo" && slices.Contains(a.addrs, networks("127.0.0.1/8")[0]) }) {
+		t.Errorf("no 127.0.0.1/8 on lo in %v", all)
+	}
+}
+
 func TestNextHops(t *testing.T) {
 	addr := netip.MustParseAddr
 	s := &session{speaker: &Speaker{interfaces: func() ([]addresses, error) {
 		return []addresses{
-			{"lo", []netip.Addr{addr("127.0.0.1"), addr("::1")}},
-			{"lan0", []netip.Addr{addr("192.0.2.1"), addr("fe80::1"), addr("2001:db8::1")}},
-			{"v6only", []netip.Addr{addr("fe80::2"), addr("2001:db8:2::1")}},
+			{"lo", networks("127.0.0.1/8", "::1/128")},
+			{"lan0", networks("192.0.2.1/24", "fe80::1/64", "2001:db8::1/64")},
+			{"v6only", networks("fe80::2/64", "2001:db8:2::1/64")},
 		}, nil
 	}}}
 	for _, c := range []struct {
@@ -236,7 +258,7 @@ func (c fakeConn) RemoteAddr() net.Addr { return c.local }
 func TestRouterIDs(t *testing.T) {
 	s := New(nil, Config{Node: "node1"})
 	s.interfaces = func() ([]addresses, error) {
-		return []addresses{{"lan0", []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}}, nil
+		return []addresses{{"lan0", networks("192.0.2.1/24", "2001:db8::1/64")}}, nil
 	}
 	own := lb.Peer{RouterID: netip.MustParseAddr("192.0.2.50")}
 	for _, c := range []struct {
@@ -253,6 +275,193 @@ func TestRouterIDs(t *testing.T) {
 			t.Errorf("from %s: %s, want %s", c.local, got, c.want)
 		}
 	}
+}
+
+func TestWhatKeepsPacketsFromARouter(t *testing.T) {
+	s := New(nil, Config{})
+	s.interfaces = func() ([]addresses, error) {
+		return []addresses{{"lan0", networks("192.0.2.1/24", "fe80::1/64")}}, nil
+	}
+	external := lb.Peer{MyASN: 64500, ASN: 64512}
+	far := external
+	far.MultiHop = true
+	const hint = "is on none of this node's networks"
+	for _, c := range []struct {
+		name, router string
+		peer         lb.Peer
+		err          error
+		want         bool
+	}{
+		{"an external router further away than packets go", "198.51.100.1", external, os.ErrDeadlineExceeded, true},
+		{"one that no router in between finds", "198.51.100.1", external, syscall.EHOSTUNREACH, true},
+		{"one in our network", "192.0.2.2", external, os.ErrDeadlineExceeded, false},
+		{"one on our link", "fe80::2%lan0", external, os.ErrDeadlineExceeded, false},
+		{"one that may be away", "198.51.100.1", far, os.ErrDeadlineExceeded, false},
+		{"one that answers", "198.51.100.1", external, syscall.ECONNREFUSED, false},
+		{"an internal router", "198.51.100.1", lb.Peer{MyASN: 64500, ASN: 64500}, os.ErrDeadlineExceeded, false},
+	} {
+		e := unreachable(c.err, c.peer, s.near(netip.MustParseAddr(c.router)))
+		if got := strings.Contains(e.text, hint); got != c.want {
+			t.Errorf("%s: %q", c.name, e.text)
+		}
+	}
+	s.dial = func(context.Context, lb.Peer, netip.AddrPort) (net.Conn, error) { return nil, os.ErrDeadlineExceeded }
+	external.Interface = "lan0"
+	unnumbered := newSession(s, lb.Session{Peer: external})
+	unnumbered.routers = newRouters("lan0")
+	unnumbered.routers.hear(netip.MustParseAddr("fe80::2%lan0"))
+	if e := unnumbered.attempt(t.Context()); e.reason != lb.NoAnswer || strings.Contains(e.text, hint) {
+		t.Errorf("one that was learned on our link: %s %q", e.reason, e.text)
+	}
+}
+
+// What hinders a session again as before is no news: it is said in the same words.
+func TestErrorsDoNotNameOurPort(t *testing.T) {
+	failing := func(port uint16) error {
+		return &net.OpError{
+			Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ETIMEDOUT),
+			Source: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port)),
+		}
+	}
+	one, two := lost("read from the router", failing(50001)).text, lost("read from the router", failing(50002)).text
+	if one != two || one != "read from the router: read: connection timed out" {
+		t.Errorf("%q and %q", one, two)
+	}
+}
+
+// A router may ask for families that nobody agreed on, as many as there are numbers.
+func TestOnlyAgreedFamiliesAreSentAgain(t *testing.T) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		for i := range 1000 {
+			says(frame(bgp.BGP_MSG_ROUTE_REFRESH, 4, byte(i>>8), byte(i), 0, 1))(theirs)
+		}
+	}()
+	c := conversation{
+		session: newSession(newSpeaker(t), lb.Session{}), conn: ours, reader: newMessageReader(ours), asked: newRefreshes(),
+		encoder: encoder{terms: terms{families: []bgp.Family{bgp.RF_IPv4_UC}}},
+	}
+	if err := c.listen(t.Context()); err.reason != lb.ConnectionLost {
+		t.Errorf("listening ended with %v", err)
+	}
+	if diff := cmp.Diff(map[bgp.Family]bool{bgp.RF_IPv4_UC: true}, c.asked.take()); diff != "" {
+		t.Errorf("families (-want +got):\n%s", diff)
+	}
+}
+
+// A message that did not begin to leave is no reason to end without a word.
+func TestOnlyAMessageThatIsCutOffIsTheLast(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := conversation{session: newSession(newSpeaker(t), lb.Session{}), conn: ours}
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(errRemoved)
+	if err := c.write(ctx, keepalive, bgp.BGP_MSG_KEEPALIVE, 1); err != errRemoved || c.torn {
+		t.Errorf("before a byte was written: %v, torn %t", err, c.torn)
+	}
+	go func() { _, _ = theirs.Read(make([]byte, 1)); theirs.Close() }()
+	if err := c.write(t.Context(), keepalive, bgp.BGP_MSG_KEEPALIVE, 1); err == nil || !c.torn {
+		t.Errorf("after one byte: %v, torn %t", err, c.torn)
+	}
+}
+
+// piped has a speaker's sessions run over pipes to a router that establishes them. It
+// notes how many connections are open at most, and when they were opened.
+type piped struct {
+	open, most int
+	at         []time.Time
+	last       net.Conn // the router's end
+}
+
+func (p *piped) dial(context.Context, lb.Peer, netip.AddrPort) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	p.open++
+	p.most, p.at, p.last = max(p.most, p.open), append(p.at, time.Now()), theirs
+	go says(mustOpen(routerOffer), keepalive)(theirs)
+	go func() {
+		defer theirs.Close()
+		_, _ = io.Copy(io.Discard, theirs)
+	}()
+	return &closing{Conn: ours, closed: sync.OnceFunc(func() { p.open-- })}, nil
+}
+
+// closing tells when it is closed.
+type closing struct {
+	net.Conn
+	closed func()
+}
+
+func (c *closing) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+func startPiped(t *testing.T) (*Speaker, *piped, lb.Peer) {
+	s, p := newSpeaker(t), &piped{}
+	s.dial = p.dial
+	peer := peerAt("tor", netip.MustParseAddrPort("192.0.2.2:179"))
+	peer.HoldTime = 0
+	s.Set([]lb.Session{{Peer: peer}})
+	run(t, s)
+	synctest.Wait()
+	return s, p, peer
+}
+
+// BFD comes up once the session has, as a rule: that is no reason to hurry when it fails.
+func TestAPathThatCameUpSpeedsUpNoLaterAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := startPiped(t)
+		s.PathUp("tor")
+		time.Sleep(time.Hour)
+		p.last.Close()
+		failed := time.Now()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(p.at) != 2 || p.at[1].Sub(failed) < firstPause/2 {
+			t.Errorf("attempts at %v, though the session failed at %s", p.at, failed)
+		}
+	})
+}
+
+func TestAPathThatComesBackEndsThePause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := startPiped(t)
+		p.last.Close()
+		synctest.Wait()
+		failed := time.Now()
+		s.PathUp("tor")
+		synctest.Wait()
+		if len(p.at) != 2 || p.at[1] != failed {
+			t.Errorf("attempts at %v, though the path came back at %s", p.at, failed)
+		}
+	})
+}
+
+// A router takes a second connection for a collision.
+func TestARenamedPeerConnectsWhenTheOldOneHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, peer := startPiped(t)
+		peer.Name = "spine"
+		s.Set([]lb.Session{{Peer: peer}})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(p.at) != 2 || p.most != 1 || p.open != 1 {
+			t.Errorf("%d connections, %d at once, %d now", len(p.at), p.most, p.open)
+		}
+	})
+}
+
+// RFC 4724, section 3: the Restart State is that of the speaker.
+func TestAnotherConfigurationIsNoRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, peer := startPiped(t)
+		peer.HoldTime = time.Minute
+		s.Set([]lb.Session{{Peer: peer}})
+		if !s.session("tor").hasGreeted() {
+			t.Error("a session with another configuration takes the speaker for restarted")
+		}
+	})
 }
 
 func TestPauses(t *testing.T) {

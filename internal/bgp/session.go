@@ -23,7 +23,7 @@ type session struct {
 	speaker *Speaker
 	done    chan struct{} // closed when the connection is, for good
 	wake    chan struct{} // routes or timers may have changed
-	turn    chan struct{} // try to connect now: the path came back, or a router was learned
+	turn    chan struct{} // try to connect now: the path came back
 	routers *routers      // those learned on the link of an unnumbered session; else nil
 
 	received, sent counters
@@ -37,6 +37,8 @@ type session struct {
 	down *sessionError
 	// greeted: the router has heard of us since this process runs.
 	greeted bool
+
+	complaint sync.Once // of a route that does not fit
 }
 
 func newSession(sp *Speaker, wanted lb.Session) *session {
@@ -115,7 +117,7 @@ func (s *session) attempt(ctx context.Context) (end *sessionError) {
 		return cause(ctx)
 	}
 	if failed != nil {
-		return unreachable(failed, p)
+		return unreachable(failed, p, s.speaker.near(router.Addr()))
 	}
 	c := &conversation{
 		session: s, conn: conn, peer: p, offer: s.offer(p, conn),
@@ -126,12 +128,21 @@ func (s *session) attempt(ctx context.Context) (end *sessionError) {
 	return c.hold(ctx)
 }
 
-// begin notes how to cut the attempt short. It returns why it may not begin.
+// begin notes how to cut the attempt short. It returns why it may not begin. Whoever
+// asked for the attempt until now has it herewith.
 func (s *session) begin(cut context.CancelCauseFunc) *sessionError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut = cut
+	s.takeTurn()
 	return s.down
+}
+
+func (s *session) takeTurn() {
+	select {
+	case <-s.turn:
+	default:
+	}
 }
 
 // router is whom to connect to.
@@ -151,7 +162,7 @@ func (s *session) router(ctx context.Context, p lb.Peer) (netip.AddrPort, *sessi
 func (s *session) offer(p lb.Peer, conn net.Conn) offer {
 	families := families(p)
 	return offer{
-		asn: shownASN(p), routerID: s.speaker.routerID(p, localAddress(p, conn)), hold: p.HoldTime, families: families,
+		asn: p.ShownASN(), routerID: s.speaker.routerID(p, localAddress(p, conn)), hold: p.HoldTime, families: families,
 		extendedNextHop: len(families) > 1 && !p.Address.Unmap().Is4(),
 		gracefulRestart: p.GracefulRestart, restarting: p.GracefulRestart && !s.hasGreeted(),
 	}
@@ -274,7 +285,9 @@ func (s *session) pathCameUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = nil
-	signal(s.turn) // the router is there: whatever the pause is for, it need not be waited for
+	if s.state.Status != lb.Established {
+		signal(s.turn) // the router is there: whatever the pause is for, it need not be waited for
+	}
 }
 
 func (s *session) pathDown() *sessionError {
@@ -325,6 +338,7 @@ func (s *session) entered(status lb.SessionStatus) {
 		enter(st, status)
 		if status == lb.Established {
 			st.Down, s.greeted = "", true
+			s.takeTurn() // the next pause has another cause
 		}
 	})
 	if status == lb.Established {
@@ -403,6 +417,14 @@ func (s *session) messages() lb.SessionMessages {
 	}
 }
 
+// overfull logs, once, that a route is not offered.
+func (s *session) overfull(r lb.Route) {
+	s.complaint.Do(func() {
+		level.Error(s.logger).Log("msg", "route has more communities than a BGP message holds, and is not offered", "prefix", r.Prefix,
+			"communities", len(r.Communities), "largeCommunities", len(r.LargeCommunities))
+	})
+}
+
 // faulted logs a fault of ours that was caught.
 func (s *session) faulted(what any) {
 	level.Error(s.logger).Log("msg", "BGP session hit a fault", "fault", what, "stack", string(debug.Stack()))
@@ -414,11 +436,12 @@ func (s *session) setEnd(end context.CancelCauseFunc) {
 	s.end = end
 }
 
-// inherit takes over what outlives a session: that BFD sees no path, and the last error.
+// inherit takes over what outlives a session: that BFD sees no path, the last error, and
+// that this process did not just start.
 func (s *session) inherit(before *session) {
 	before.mu.Lock()
 	defer before.mu.Unlock()
-	s.down, s.state.LastError = before.down, before.state.LastError
+	s.down, s.state.LastError, s.greeted = before.down, before.state.LastError, before.greeted
 	if s.down != nil {
 		s.state.Down = s.down.reason
 	}

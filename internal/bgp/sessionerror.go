@@ -56,6 +56,16 @@ func errProtocol(code, subcode uint8, data []byte, format string, a ...any) *ses
 	}
 }
 
+// errASNRefused is what it means that the router does not want our ASN. It does not say
+// which one it wants; its own is 0 where nobody knows it.
+func errASNRefused(ours, theirs uint32, n *notification) *sessionError {
+	text := "the router expects another ASN than ours, which is " + decimal(ours)
+	if theirs != 0 {
+		text += "; its own is " + decimal(theirs)
+	}
+	return &sessionError{reason: lb.WrongASN, text: text + ": " + n.String()}
+}
+
 // lost says why an open connection is of no use any more.
 func lost(doing string, err error) *sessionError {
 	switch {
@@ -66,11 +76,22 @@ func lost(doing string, err error) *sessionError {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return &sessionError{reason: lb.NoRoute, text: doing + ": no route to the router any more"}
 	}
-	return &sessionError{reason: lb.ConnectionLost, text: fmt.Sprintf("%s: %v", doing, err)}
+	return &sessionError{reason: lb.ConnectionLost, text: fmt.Sprintf("%s: %v", doing, withoutPorts(err))}
 }
 
-// unreachable says why no connection came about.
-func unreachable(err error, p lb.Peer) *sessionError {
+// withoutPorts is the error without the addresses that package net adds: our port is another
+// one each time, and what is the same error as before would read like news.
+func withoutPorts(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// unreachable says why no connection came about. The router is near if one of our
+// networks holds its address.
+func unreachable(err error, p lb.Peer, near bool) *sessionError {
 	e := &sessionError{reason: lb.NoRoute, text: err.Error()}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -86,8 +107,8 @@ func unreachable(err error, p lb.Peer) *sessionError {
 		e.reason = lb.NoAnswer
 		e.text += "; so does a router behave that wants a password"
 	}
-	if hopless(p) && (timedOut(err) || errors.Is(err, syscall.EHOSTUNREACH)) {
-		e.text += "; packets to external routers go no further than one hop without ebgpMultiHop"
+	if hopless(p) && !near && (timedOut(err) || errors.Is(err, syscall.EHOSTUNREACH)) {
+		e.text += "; the router is on none of this node's networks, and packets to external routers go no further than one hop without ebgpMultiHop"
 	}
 	return e
 }

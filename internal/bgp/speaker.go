@@ -82,22 +82,23 @@ func (s *Speaker) Set(sessions []lb.Session) {
 	defer s.mu.Unlock()
 	gone := maps.Clone(s.sessions)
 	for _, wanted := range sessions {
-		wanted.Routes = sorted(wanted.Routes)
-		s.setSession(wanted)
 		delete(gone, wanted.Peer.Name)
 	}
 	for name, session := range gone {
 		session.end(errRemoved)
 		delete(s.sessions, name)
-	}
-	if len(gone) > 0 {
 		signal(s.changed)
+	}
+	for _, wanted := range sessions {
+		wanted.Routes = sorted(wanted.Routes)
+		s.setSession(wanted, gone)
 	}
 }
 
 // setSession creates or changes one session. A session that has to begin anew leaves its
-// place to another, which waits for the end of the first.
-func (s *Speaker) setSession(wanted lb.Session) {
+// place to another, which waits for the end of the first; and so does one with the router
+// of a peer that is gone, as where a peer gets another name.
+func (s *Speaker) setSession(wanted lb.Session, gone map[lb.PeerName]*session) {
 	name := wanted.Peer.Name
 	before := s.sessions[name]
 	if before != nil && sameSession(before.peer(), wanted.Peer) {
@@ -108,12 +109,24 @@ func (s *Speaker) setSession(wanted lb.Session) {
 	if before != nil {
 		before.end(errReconfigured)
 		after.inherit(before)
+	} else {
+		before = withRouter(wanted.Peer, gone)
 	}
 	s.sessions[name] = after
 	if s.ctx != nil {
 		s.launch(after, before)
 	}
 	signal(s.changed)
+}
+
+// withRouter returns the session with the peer's router; nil if there is none.
+func withRouter(p lb.Peer, sessions map[lb.PeerName]*session) *session {
+	for _, session := range sessions {
+		if other := session.peer(); other.Address == p.Address && other.Interface == p.Interface && other.VRF == p.VRF {
+			return session
+		}
+	}
+	return nil
 }
 
 // launch runs a session that takes the place of another, or of none.
@@ -123,13 +136,16 @@ func (s *Speaker) launch(session, before *session) {
 		return
 	}
 	ctx, end := context.WithCancelCause(context.WithoutCancel(s.ctx))
-	context.AfterFunc(s.ctx, func() { end(errStopped) })
+	forget := context.AfterFunc(s.ctx, func() { end(errStopped) })
 	session.setEnd(end)
 	ended := closed
 	if before != nil {
 		ended = before.done
 	}
-	s.running.Go(func() { session.run(ctx, ended) })
+	s.running.Go(func() {
+		defer forget()
+		session.run(ctx, ended)
+	})
 }
 
 var closed = func() chan struct{} {

@@ -150,6 +150,26 @@ func TestChangesAreUpdatesAndNoMore(t *testing.T) {
 	}
 }
 
+// Many advertisements may come together in one route. That it does not fit into a message
+// is nothing that other routes notice.
+func TestARouteThatNoMessageHoldsIsLeftOut(t *testing.T) {
+	r := newRouter(t, "127.0.0.2", 64512, neighbour("127.0.0.1", 64500))
+	most, tooMany := lb.Attributes{Prepend: 10}, lb.Attributes{}
+	for i := range uint32(300) {
+		if 12*(i+1) <= maximumLength-512 {
+			most.LargeCommunities = append(most.LargeCommunities, lb.LargeCommunity{Global: 64500, Local2: i})
+		}
+		tooMany.LargeCommunities = append(tooMany.LargeCommunities, lb.LargeCommunity{Global: 64500, Local2: i})
+	}
+	s := start(t, lb.Session{Peer: r.peer("tor", 64500), Routes: []lb.Route{
+		route("198.51.100.1/32", most), route("198.51.100.2/32", tooMany), route("198.51.100.3/32", lb.Attributes{}),
+	}})
+	if st := await(t, s, "tor", "established", established(2)); st.Pending != 1 {
+		t.Errorf("%d routes pending, want the one that does not fit", st.Pending)
+	}
+	eventually(t, "the router has the others", func() bool { return len(r.table()) == 2 })
+}
+
 func TestTimersAreNoReasonForANewSession(t *testing.T) {
 	r := newRouter(t, "127.0.0.2", 64512, neighbour("127.0.0.1", 64500))
 	p := r.peer("tor", 64500)
@@ -259,8 +279,26 @@ func TestWhyASessionIsDown(t *testing.T) {
 			change: func(p *lb.Peer) { p.MyASN = 64512 }, reason: lb.ProtocolError, says: "the BGP identifier 192.0.2.99", replies: 2,
 		},
 		{
-			name: "a NOTIFICATION for our OPEN", behave: says(frame(bgp.BGP_MSG_NOTIFICATION, 2, bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS)),
-			reason: lb.NotificationReceived, says: "OPEN message error: bad peer AS (code 2, subcode 2)",
+			name: "an ASN that nobody has", behave: says(mustOpen(with(func(o *offer) { o.asn = 0 }))), change: func(p *lb.Peer) { p.ASN, p.DynamicASN = 0, lb.ExternalASN },
+			reason: lb.WrongASN, says: "the router's ASN is 0", replies: 2,
+		},
+		{
+			name: "a NOTIFICATION for our OPEN", behave: says(frame(bgp.BGP_MSG_NOTIFICATION, 2, bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, 6)),
+			reason: lb.NotificationReceived, says: "OPEN message error: unacceptable hold time (code 2, subcode 6)",
+		},
+		{
+			name: "a NOTIFICATION for our ASN", behave: says(frame(bgp.BGP_MSG_NOTIFICATION, 2, bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS)),
+			change: func(p *lb.Peer) { p.ASN, p.DynamicASN = 0, lb.ExternalASN },
+			reason: lb.WrongASN, says: "the router expects another ASN than ours, which is 64500: OPEN message error: bad peer AS (code 2, subcode 2)",
+		},
+		{
+			name: "a NOTIFICATION for our ASN, from an ASN that is known", change: func(p *lb.Peer) { p.ASN, p.DynamicASN = 0, lb.ExternalASN },
+			behave: says(mustOpen(routerOffer), frame(bgp.BGP_MSG_NOTIFICATION, 2, bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS)),
+			reason: lb.WrongASN, says: "ours, which is 64500; its own is 64512",
+		},
+		{
+			name: "silence after an OPEN without a hold time", behave: says(mustOpen(with(func(o *offer) { o.hold = 0 }))),
+			reason: lb.HoldTimerExpired, says: "silent for 200ms", replies: 4,
 		},
 		{
 			name: "a NOTIFICATION later", behave: says(mustOpen(routerOffer), keepalive, frame(bgp.BGP_MSG_NOTIFICATION, 6, 6, 2, 3, 'b', 'y', 'e')),

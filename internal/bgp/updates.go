@@ -33,6 +33,13 @@ func (e encoder) carries(p netip.Prefix) bool {
 	return e.agreed(f) && e.nextHop(f).IsValid()
 }
 
+// fits reports whether a message has room for the attributes: the communities of many
+// advertisements, which come together in one route, may be too many.
+func fits(a lb.Attributes) bool {
+	const rest = 512 // for the header, a prefix, and all other attributes
+	return 4*len(a.Communities)+12*len(a.LargeCommunities) <= maximumLength-rest
+}
+
 // agreed reports whether both sides want routes of the family.
 func (e encoder) agreed(f bgp.Family) bool { return slices.Contains(e.families, f) }
 

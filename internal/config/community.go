@@ -18,8 +18,8 @@ type community struct {
 }
 
 // wellKnown are communities that advertisements may call by the names that IANA has for
-// them: https://www.iana.org/assignments/bgp-well-known-communities. LOCAL_AS is what
-// routers call NO_EXPORT_SUBCONFED.
+// them: https://www.iana.org/assignments/bgp-well-known-communities. LOCAL_AS and NO_PEER are
+// how routers write NO_EXPORT_SUBCONFED and NOPEER.
 var wellKnown = map[string]lb.Community{
 	"GRACEFUL_SHUTDOWN":   0xffff0000,
 	"ACCEPT_OWN":          0xffff0001,
@@ -30,6 +30,7 @@ var wellKnown = map[string]lb.Community{
 	"NO_ADVERTISE":        0xffffff02,
 	"NO_EXPORT_SUBCONFED": 0xffffff03,
 	"LOCAL_AS":            0xffffff03,
+	"NOPEER":              0xffffff04,
 	"NO_PEER":             0xffffff04,
 }
 

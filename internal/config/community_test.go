@@ -36,7 +36,7 @@ func TestCommunities(t *testing.T) {
 		"no alias takes a community's":  {[]string{"65535:0"}, lb.Attributes{Communities: []lb.Community{65535 << 16}}},
 		"leave by the end of the drain": {[]string{"GRACEFUL_SHUTDOWN"}, lb.Attributes{Communities: []lb.Community{65535 << 16}}},
 		"to nobody but ourselves": {
-			[]string{"NO_EXPORT", "NO_EXPORT_SUBCONFED", "NO_PEER"},
+			[]string{"NO_EXPORT", "NO_EXPORT_SUBCONFED", "NO_PEER", "NOPEER"},
 			lb.Attributes{Communities: []lb.Community{0xffffff01, 0xffffff03, 0xffffff04}},
 		},
 		"all others that have a name": {

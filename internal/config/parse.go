@@ -88,6 +88,31 @@ func parse(o Objects) (lb.Config, []lb.Problem, references) {
 	return c, r.problems, refs
 }
 
+// Selected returns the nodes that an object is for, sorted: those that the nodeSelectors of
+// a BGPPeer or a BGPAdvertisement pick; all, where those are not valid or the object has none.
+func (o Objects) Selected(ref lb.ObjectRef) []lb.NodeName {
+	f := findings{report: &report{}}
+	selectors := f.selectors("", o.nodeSelectors(ref))
+	if f.any {
+		selectors = nil
+	}
+	return selectNodes(selectors, o.Nodes)
+}
+
+func (o Objects) nodeSelectors(ref lb.ObjectRef) []metav1.LabelSelector {
+	for _, p := range o.Peers {
+		if ref == refTo(peerKind, &p) {
+			return p.Spec.NodeSelectors
+		}
+	}
+	for _, ad := range o.BGPAdvertisements {
+		if ref == refTo(bgpAdvertisementKind, &ad) {
+			return ad.Spec.NodeSelectors
+		}
+	}
+	return nil
+}
+
 func compareProblems(a, b lb.Problem) int {
 	return cmp.Or(
 		cmp.Compare(a.Object.Kind, b.Object.Kind),

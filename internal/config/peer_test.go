@@ -309,6 +309,17 @@ func TestANodeHasItsOwnConfiguration(t *testing.T) {
 	if len(c.BGPAdvertisements) != 1 || c.BGPAdvertisements[0].Name != "in-z1" {
 		t.Errorf("advertisements %v, want in-z1", c.BGPAdvertisements)
 	}
+	for object, want := range map[string][]lb.NodeName{
+		"BGPPeer everywhere":         {"a", "b"},
+		"BGPPeer in-z1":              {"a"},
+		"BGPPeer who-knows-where":    {"a", "b"},
+		"BGPAdvertisement bad-in-z2": {"b"},
+		"BFDProfile fast":            {"a", "b"},
+	} {
+		if diff := cmp.Diff(want, o.Selected(problem(object, "", "").Object)); diff != "" {
+			t.Errorf("nodes of %s (-want +got):\n%s", object, diff)
+		}
+	}
 	want := []lb.Problem{
 		problem("BGPPeer bad-everywhere", "spec.peerAddress", `invalid BGPPeer address "nonsense"`),
 		problem("BGPPeer who-knows-where", "spec.nodeSelectors[0]", `invalid label selector: "Resembles" is not a valid label selector operator`),

@@ -70,6 +70,9 @@ func (s *BGPSessionStates) status(state lb.SessionState) v1beta1.BGPSessionState
 	if bfd := state.BFD; bfd != nil {
 		out.BFDStatus = string(bfd.Status)
 		out.BFDDiagnostic, out.BFDRemoteDiagnostic = bfd.Diagnostic, bfd.RemoteDiagnostic
+		if bfd.Problem != "" {
+			out.Message = strings.TrimPrefix(out.Message+"; BFD: "+bfd.Problem, "; ")
+		}
 		out.BFDTransmitInterval, out.BFDDetectionTime = int32(bfd.TransmitInterval.Milliseconds()), int32(bfd.DetectionTime.Milliseconds())
 	}
 	return out

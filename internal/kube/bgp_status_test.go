@@ -151,6 +151,16 @@ func TestABGPSessionStateSaysHowASessionGoes(t *testing.T) {
 		if n := c.writes.Load(); n != 2 {
 			t.Errorf("%d writes of two statuses", n)
 		}
+		for _, step := range []struct{ lastError, want string }{
+			{"connection refused", "connection refused; BFD: port 3784 is taken"},
+			{"", "BFD: port 3784 is taken"},
+		} {
+			tor.BFD, tor.LastError = &lb.BFDState{Status: lb.BFDDown, Problem: "port 3784 is taken"}, step.lastError
+			s.Report([]lb.SessionState{tor, unnumbered})
+			if got := c.sessionStates(t)["tor"].Status.Message; got != step.want {
+				t.Errorf("message %q, want %q", got, step.want)
+			}
+		}
 		tor.Status, tor.Down, tor.LastError = lb.Established, "", ""
 		s.Report([]lb.SessionState{tor})
 		got = c.sessionStates(t)

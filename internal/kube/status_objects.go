@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -33,6 +34,13 @@ const (
 
 // statusWriters is how many objects of a kind may be written at once.
 const statusWriters = 4
+
+// What could not be written is tried again after firstRetry, then twice as long, up to
+// lastRetry: when the API server is back after a while, a status must not be wrong for as long.
+const (
+	firstRetry = 5 * time.Millisecond
+	lastRetry  = 15 * time.Second
+)
 
 // statusObjects keeps the objects of one kind of status true that one node writes. The
 // name of an object follows from what it is about, so there is never more than one.
@@ -73,7 +81,7 @@ type said[S any] struct {
 func newStatusObjects[S any](l log.Logger, c cluster.Cluster, namespace, pod string, node lb.NodeName, kind statusKind[S]) *statusObjects[S] {
 	return &statusObjects[S]{
 		logger: l, client: c.GetClient(), reader: c.GetAPIReader(), namespace: namespace, node: node, pod: pod, kind: kind,
-		queue:   workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+		queue:   workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstRetry, lastRetry)),
 		decided: make(chan struct{}),
 		said:    map[string]said[S]{},
 		written: map[string]string{},

@@ -301,6 +301,23 @@ func TestAServiceL2StatusIsWrittenOnlyWhereItDiffers(t *testing.T) {
 	})
 }
 
+// However long the API server was away, statuses are soon true when it is back.
+func TestAStatusIsTrueSoonAfterALongOutage(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		s := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
+		start(s.Start)
+		c.refuses.Store(true)
+		s.Announced(lb.ServiceKey{Namespace: "shop", Name: "web"}, nil)
+		s.Decided()
+		time.Sleep(3 * time.Hour)
+		c.refuses.Store(false)
+		time.Sleep(30 * time.Second)
+		if diff := cmp.Diff(map[string]string{"shop/web": "node-a"}, c.l2Statuses(t)); diff != "" {
+			t.Errorf("statuses (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAServiceL2StatusThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
 		s := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")

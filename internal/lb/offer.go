@@ -46,6 +46,19 @@ func (v BGPVerdict) Equal(o BGPVerdict) bool {
 // Equal reports whether both offer the same route to the same peers.
 func (o Offer) Equal(p Offer) bool { return o.Route.Equal(p.Route) && slices.Equal(o.Peers, p.Peers) }
 
+// ShownASN is the autonomous system that the router sees us in.
+func (p Peer) ShownASN() uint32 {
+	if p.LocalASN != 0 {
+		return p.LocalASN
+	}
+	return p.MyASN
+}
+
+// Internal reports whether the router is to be in the autonomous system that it sees us in.
+func (p Peer) Internal() bool {
+	return p.DynamicASN == InternalASN || p.DynamicASN == "" && p.ASN == p.ShownASN()
+}
+
 // Carries reports whether the session with the peer exchanges routes of the address's
 // family: that of its own addresses, or both on dual-stack and unnumbered sessions.
 func (p Peer) Carries(a netip.Addr) bool {

@@ -68,6 +68,9 @@ const (
 	NoMatchingPeer Reason = "noMatchingPeer"
 )
 
+// BFDProblem is the reason of the event that tells why the path to a router cannot be watched.
+const BFDProblem Reason = "bfdProblem"
+
 // SessionEstablished is the reason of the event that tells of a BGP session that came up.
 const SessionEstablished Reason = "sessionEstablished"
 

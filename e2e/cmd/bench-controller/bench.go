@@ -74,6 +74,9 @@ func (b *bench) once(ctx context.Context, e experiment, r *report) error {
 		return err
 	}
 	defer c.Stop()
+	if err := b.serve(ctx); err != nil {
+		return err
+	}
 	if err := e.run(ctx, b, c, r); err != nil {
 		return err
 	}
@@ -90,6 +93,23 @@ func (b *bench) startOn(ctx context.Context, host lab.Host) (*allocation.Control
 		return nil, err
 	}
 	return c, c.AwaitReady(ctx)
+}
+
+// serve returns when a Service has got its address: a controller that is ready need not be leading yet.
+func (b *bench) serve(ctx context.Context) error {
+	watch, err := allocation.NewStopwatch(ctx, b.world, namespace)
+	if err != nil {
+		return err
+	}
+	svc := service(0)
+	svc.Name = "first"
+	if err := watch.Create(ctx, svc); err != nil {
+		return err
+	}
+	if _, err := watch.Stop(ctx); err != nil {
+		return err
+	}
+	return b.world.Client.CoreV1().Services(namespace).Delete(ctx, svc.Name, metav1.DeleteOptions{})
 }
 
 // service is what is created by the thousand. It asks for no node ports, of which there are but 2,768.
