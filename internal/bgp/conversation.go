@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,7 +168,7 @@ func (c *conversation) listen(ctx context.Context) (end *sessionError) {
 		switch m.kind {
 		case bgp.BGP_MSG_KEEPALIVE, bgp.BGP_MSG_UPDATE:
 		case bgp.BGP_MSG_ROUTE_REFRESH:
-			if f := parseRefresh(m.body); c.encoder.agreed(f) {
+			if f := parseRefresh(m.body); c.terms.agreed(f) {
 				c.asked.add(f)
 			}
 		case bgp.BGP_MSG_NOTIFICATION:
@@ -188,6 +189,11 @@ func (c *conversation) speak(ctx context.Context) *sessionError {
 	}
 	pulse := newPulse(c.session.keepalive(c.terms.hold))
 	defer pulse.stop()
+	hops := newPulse(0)
+	defer hops.stop()
+	if len(c.terms.families) > 1 {
+		hops.reset(nextHopCheck)
+	}
 	for {
 		var err *sessionError
 		select {
@@ -198,6 +204,8 @@ func (c *conversation) speak(ctx context.Context) *sessionError {
 			pulse.reset(c.session.keepalive(c.terms.hold))
 		case <-c.asked.ready:
 			err = c.announceAgain(ctx)
+		case <-hops.c:
+			err = c.followAddresses(ctx)
 		case <-pulse.c:
 			err = c.write(ctx, keepalive, bgp.BGP_MSG_KEEPALIVE, 1)
 		}
@@ -217,6 +225,36 @@ func (c *conversation) announce(ctx context.Context) *sessionError {
 	c.sent = wanted
 	c.session.advertised(len(c.sent), pending)
 	return nil
+}
+
+// nextHopCheck is how often to look whether the link has another address of the family that
+// the session does not run over: that may come later than the session, as at the start of
+// a node, or go.
+const nextHopCheck = 10 * time.Second
+
+// followAddresses announces routes anew whose next hop is gone, or withdraws them where
+// there is no other; and announces those that had none. A next hop that is still ours
+// stays, whatever addresses come beside it.
+func (c *conversation) followAddresses(ctx context.Context) *sessionError {
+	now := c.session.encoder(c.offer.asn, c.terms, c.conn)
+	stale := map[bgp.Family]bool{}
+	for _, f := range c.terms.families {
+		hop := c.encoder.nextHop(f)
+		stale[f] = hop != now.nextHop(f) && !c.session.speaker.holds(hop)
+	}
+	if !stale[bgp.RF_IPv4_UC] && !stale[bgp.RF_IPv6_UC] {
+		return nil
+	}
+	if stale[bgp.RF_IPv4_UC] {
+		c.encoder.nextHop4 = now.nextHop4
+	}
+	if stale[bgp.RF_IPv6_UC] {
+		c.encoder.nextHop6 = now.nextHop6
+	}
+	c.sent = slices.DeleteFunc(slices.Clone(c.sent), func(r lb.Route) bool {
+		return stale[family(r.Prefix)] && c.encoder.carries(r.Prefix)
+	})
+	return c.announce(ctx)
 }
 
 // announceAgain tells the router what it asked for, whether it changed or not (RFC 2918).

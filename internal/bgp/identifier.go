@@ -60,6 +60,14 @@ func (s *Speaker) neighbour(local netip.Addr, wanted func(netip.Addr) bool) neti
 	return netip.Addr{}
 }
 
+// holds reports whether an address is one of ours.
+func (s *Speaker) holds(a netip.Addr) bool {
+	interfaces, err := s.interfaces()
+	return err != nil || slices.ContainsFunc(interfaces, func(i addresses) bool {
+		return slices.ContainsFunc(i.addrs, func(p netip.Prefix) bool { return p.Addr() == a.WithZone("") })
+	})
+}
+
 // near reports whether one of our networks holds the address, as far as is known.
 func (s *Speaker) near(a netip.Addr) bool {
 	interfaces, err := s.interfaces()

@@ -138,6 +138,9 @@ func (t *terms) read(theirs *bgp.BGPOpen) []bgp.Family {
 	return families
 }
 
+// agreed reports whether both sides want routes of the family.
+func (t terms) agreed(f bgp.Family) bool { return slices.Contains(t.families, f) }
+
 func ipv4OverIPv6(t *bgp.CapExtendedNexthopTuple) bool {
 	return t.NLRIAFI == bgp.AFI_IP && t.NLRISAFI == bgp.SAFI_UNICAST && t.NexthopAFI == bgp.AFI_IP6
 }

@@ -340,7 +340,7 @@ func TestOnlyAgreedFamiliesAreSentAgain(t *testing.T) {
 	}()
 	c := conversation{
 		session: newSession(newSpeaker(t), lb.Session{}), conn: ours, reader: newMessageReader(ours), asked: newRefreshes(),
-		encoder: encoder{terms: terms{families: []bgp.Family{bgp.RF_IPv4_UC}}},
+		terms: terms{families: []bgp.Family{bgp.RF_IPv4_UC}},
 	}
 	if err := c.listen(t.Context()); err.reason != lb.ConnectionLost {
 		t.Errorf("listening ended with %v", err)
@@ -369,6 +369,7 @@ func TestOnlyAMessageThatIsCutOffIsTheLast(t *testing.T) {
 // piped has a speaker's sessions run over pipes to a router that establishes them. It
 // notes how many connections are open at most, and when they were opened.
 type piped struct {
+	offer      offer // the router's
 	open, most int
 	at         []time.Time
 	last       net.Conn // the router's end
@@ -378,7 +379,7 @@ func (p *piped) dial(context.Context, lb.Peer, netip.AddrPort) (net.Conn, error)
 	ours, theirs := net.Pipe()
 	p.open++
 	p.most, p.at, p.last = max(p.most, p.open), append(p.at, time.Now()), theirs
-	go says(mustOpen(routerOffer), keepalive)(theirs)
+	go says(mustOpen(p.offer), keepalive)(theirs)
 	go func() {
 		defer theirs.Close()
 		_, _ = io.Copy(io.Discard, theirs)
@@ -392,13 +393,15 @@ type closing struct {
 	closed func()
 }
 
+func (c *closing) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 50000} }
+
 func (c *closing) Close() error {
 	c.closed()
 	return c.Conn.Close()
 }
 
 func startPiped(t *testing.T) (*Speaker, *piped, lb.Peer) {
-	s, p := newSpeaker(t), &piped{}
+	s, p := newSpeaker(t), &piped{offer: routerOffer}
 	s.dial = p.dial
 	peer := peerAt("tor", netip.MustParseAddrPort("192.0.2.2:179"))
 	peer.HoldTime = 0
@@ -406,6 +409,47 @@ func startPiped(t *testing.T) (*Speaker, *piped, lb.Peer) {
 	run(t, s)
 	synctest.Wait()
 	return s, p, peer
+}
+
+// The address that IPv6 routes lead to over an IPv4 session may come later than the session.
+func TestNextHopsFollowTheAddressesOfTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newSpeaker(t), &piped{offer: with(func(o *offer) { o.families = bothFamilies })}
+		var here atomic.Pointer[[]netip.Prefix]
+		s.dial = p.dial
+		s.interfaces = func() ([]addresses, error) { return []addresses{{"lan0", *here.Load()}}, nil }
+		here.Store(new(networks("192.0.2.1/24")))
+		peer := peerAt("tor", netip.MustParseAddrPort("192.0.2.2:179"))
+		peer.DualStack, peer.HoldTime = true, 0
+		s.Set([]lb.Session{{Peer: peer, Routes: []lb.Route{route("198.51.100.1/32", lb.Attributes{}), route("2001:db8:51::1/128", lb.Attributes{})}}})
+		run(t, s)
+		updates := uint64(0)
+		for _, step := range []struct {
+			name                string
+			addresses           []netip.Prefix
+			advertised, pending int
+			updates             uint64
+		}{
+			{"without an IPv6 address", networks("192.0.2.1/24"), 1, 1, 1},
+			{"nothing changes", networks("192.0.2.1/24"), 1, 1, 0},
+			{"one comes", networks("192.0.2.1/24", "2001:db8::1/64"), 2, 0, 1},
+			{"another comes before it", networks("192.0.2.1/24", "2001:db8::3/64", "2001:db8::1/64"), 2, 0, 0},
+			{"it is replaced", networks("192.0.2.1/24", "2001:db8::2/64"), 2, 0, 1},
+			{"it goes", networks("192.0.2.1/24"), 1, 1, 1},
+		} {
+			here.Store(&step.addresses)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			st := s.States()[0]
+			if got := st.Messages.UpdatesSent - updates; st.Advertised != step.advertised || st.Pending != step.pending || got != step.updates {
+				t.Errorf("%s: %d routes advertised, %d pending, %d UPDATEs", step.name, st.Advertised, st.Pending, got)
+			}
+			updates = st.Messages.UpdatesSent
+		}
+		if len(p.at) != 1 {
+			t.Errorf("%d connections", len(p.at))
+		}
+	})
 }
 
 // BFD comes up once the session has, as a rule: that is no reason to hurry when it fails.

@@ -40,9 +40,6 @@ func fits(a lb.Attributes) bool {
 	return 4*len(a.Communities)+12*len(a.LargeCommunities) <= maximumLength-rest
 }
 
-// agreed reports whether both sides want routes of the family.
-func (e encoder) agreed(f bgp.Family) bool { return slices.Contains(e.families, f) }
-
 func (e encoder) nextHop(f bgp.Family) netip.Addr {
 	if f == bgp.RF_IPv4_UC {
 		return e.nextHop4
