@@ -36,12 +36,12 @@ func TestInstallation(t *testing.T) {
 		})
 	})
 
-	t.Run("a speaker has NET_RAW and nothing else", func(t *testing.T) {
+	t.Run("a speaker has NET_RAW and SYS_NICE, and nothing else", func(t *testing.T) {
 		for _, node := range cluster.NodeNames() {
-			// Bit 13 of capabilities(7).
+			// Bits 13 and 23 of capabilities(7).
 			pod := must(herald.Speaker(ctx, cluster, node))(t)
 			checkProcess(ctx, t, pod, map[string]string{
-				"CapPrm": "0000000000002000", "CapEff": "0000000000002000", "CapBnd": "0000000000002000", "CapAmb": "0000000000000000",
+				"CapPrm": "0000000000802000", "CapEff": "0000000000802000", "CapBnd": "0000000000802000", "CapAmb": "0000000000000000",
 				"NoNewPrivs": "1", "Seccomp": "2",
 			})
 		}

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package suite
+package allocation
 
 import (
 	"context"
@@ -28,13 +28,14 @@ type verdict struct {
 	object *unstructured.Unstructured
 }
 
-// TestRules tries on a real API server what the tests of the API try on its code.
+// TestRules tries on a real API server what the tests of the API try on its code. It is here since no webhook is called
+// here, which would refuse what is not in Herald's namespace.
 func TestRules(t *testing.T) {
 	ctx := begin(t)
-	if err := cluster.Apply(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+rulesNamespace+"}}"); err != nil {
+	if err := world.Lab.Apply(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+rulesNamespace+"}}"); err != nil {
 		t.Fatal(err)
 	}
-	objects := must(dynamic.NewForConfig(cluster.RESTConfig()))(t)
+	objects := world.Dynamic
 	for _, folder := range []string{"valid", "invalid"} {
 		for _, v := range verdicts(t, folder) {
 			t.Run(folder+"/"+v.name, func(t *testing.T) {
@@ -110,7 +111,10 @@ func verdicts(t *testing.T, folder string) (all []verdict) {
 		t.Fatalf("no test data in api/testdata/%s: %v", folder, err)
 	}
 	for _, file := range files {
-		content := must(os.ReadFile(file))(t)
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for document := range strings.SplitSeq(string(content), "\n---\n") {
 			v := verdict{object: &unstructured.Unstructured{}}
 			if err := yaml.Unmarshal([]byte(document), &v.object.Object); err != nil {
