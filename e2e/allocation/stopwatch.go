@@ -90,6 +90,8 @@ func (s *Stopwatch) Stop(ctx context.Context) ([]Times, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for addresses: %d of %d Services have none: %w", missing, missing+len(all), ctx.Err())
+		case <-s.ended:
+			return nil, fmt.Errorf("wait for addresses: the watch ended, and %d of %d Services had none", missing, missing+len(all))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
