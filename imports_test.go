@@ -61,6 +61,7 @@ var rooms = map[string]room{
 	"internal/logging": {why: whyAlone},
 	"internal/metrics": {why: whyAlone},
 	"internal/version": {why: whyAlone},
+	"internal/nstest":  {why: whyAlone},
 	"internal/process": {why: whyFrame, mayImport: []string{"internal/logging", "internal/metrics"}},
 
 	"controller": {why: whyProgram, mayImport: slices.Concat(apis, core, edge,

@@ -5,25 +5,18 @@ package admission
 import (
 	"context"
 	_ "embed"
-	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/herald-lb/herald/e2e/allocation"
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
 // root is the repository's.
 const root = "../.."
-
-var labName = flag.String("lab", "admission", "the lab's name")
 
 // cluster is the lab that all tests share: both replicas run, and the configuration is there.
 var cluster *lab.Lab
@@ -34,42 +27,20 @@ var cluster *lab.Lab
 var configuration string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests make a cluster of network namespaces, which takes root: run them with sudo")
-		os.Exit(1)
-	}
-	code, err := run(context.Background(), m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "set the tests of admission up:", err)
-		os.Exit(1)
-	}
-	os.Exit(code)
+	// Nobody announces anything here: speakers are pods that do nothing.
+	programs := herald.Programs(root)
+	delete(programs, "ghcr.io/herald-lb/speaker")
+	herald.Stage{Lab: lab.Options{Name: "admission", Nodes: 2, Light: true, Programs: programs}, SetUp: setUp, Enter: enter}.Main(m)
 }
 
-func run(ctx context.Context, m *testing.M) (code int, err error) {
-	binary, err := filepath.Abs(allocation.Binary(root))
-	if err != nil {
-		return 0, err
-	}
-	// Nobody announces anything here: speakers are pods that do nothing.
-	cluster, err = lab.Up(ctx, lab.Options{
-		Name: *labName, Nodes: 2, Light: true, Programs: map[string]string{"ghcr.io/herald-lb/controller": binary}, Steps: os.Stdout,
-	})
-	defer func() { err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), *labName)) }()
-	if err != nil {
-		return 0, err
-	}
-	if err := cluster.ApplyFile(ctx, herald.Manifest(root)); err != nil {
-		return 0, err
-	}
+func setUp(ctx context.Context, l *lab.Lab) error { return l.ApplyFile(ctx, herald.Manifest(root)) }
+
+func enter(ctx context.Context, l *lab.Lab) error {
+	cluster = l
 	if err := awaitReviews(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	if err := cluster.Apply(ctx, configuration); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	return l.Apply(ctx, configuration)
 }
 
 // awaitReviews waits until all replicas are ready and the API server asks them: the configuration is read as a whole, so

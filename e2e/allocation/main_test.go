@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
@@ -34,26 +34,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests make a cluster of network namespaces, which takes root: run them with sudo")
-		os.Exit(1)
-	}
-	code, err := run(context.Background(), m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "set the tests of allocation up:", err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func run(ctx context.Context, m *testing.M) (code int, err error) {
-	err = open(ctx, lab.Options{Name: *labName, Steps: os.Stdout})
-	defer func() { err = errors.Join(err, end(ctx)) }()
-	if err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	herald.Main(func(ctx context.Context) (code int, err error) {
+		defer func() { err = errors.Join(err, end(ctx)) }()
+		if err := open(ctx, lab.Options{Name: *labName, Steps: os.Stdout}); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	})
 }
 
 // open makes the world that the tests play in, with an observer and a controller.

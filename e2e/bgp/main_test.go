@@ -5,26 +5,15 @@ package bgp
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
-	"github.com/herald-lb/herald/e2e/manifests"
 	"github.com/herald-lb/herald/e2e/router"
 )
 
 // root is the repository's.
 const root = "../.."
-
-var (
-	keep    = flag.Bool("keep", false, "use the lab that an earlier run has kept, if there is one, and keep it")
-	labName = flag.String("lab", "bgp", "the lab's name")
-	bin     = flag.String("bin", filepath.Join(root, "build", "bin"), "the directory of Herald's programs")
-)
 
 // The lab that all tests share: three light nodes, Herald, three pods that answer, a pool of addresses that are on no
 // network of the lab, FRR on router and BIRD on router2. Each test brings peers, advertisements and Services of its own.
@@ -35,39 +24,23 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "the end-to-end tests make a cluster of network namespaces, which takes root: run them with sudo")
-		os.Exit(1)
-	}
-	code, err := run(context.Background(), m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "set the end-to-end tests up:", err)
-		os.Exit(1)
-	}
-	os.Exit(code)
+	herald.Stage{Lab: lab.Options{Name: "bgp", Light: true, Programs: herald.Programs(root)}, SetUp: setUp, Enter: enter}.Main(m)
 }
 
-func run(ctx context.Context, m *testing.M) (code int, err error) {
-	if *keep {
-		cluster, err = lab.Open(ctx, *labName)
-	} else {
-		defer func() { err = errors.Join(err, lab.Down(ctx, *labName)) }()
+func setUp(ctx context.Context, l *lab.Lab) error {
+	if err := herald.InstallLight(ctx, l, root); err != nil {
+		return err
 	}
-	if cluster == nil {
-		err = setUp(ctx)
+	return herald.Furnish(ctx, l, pool)
+}
+
+func enter(ctx context.Context, l *lab.Lab) (err error) {
+	cluster = l
+	if objects, err = newObjects(l); err != nil {
+		return err
 	}
-	if err != nil {
-		return 0, err
-	}
-	if objects, err = newObjects(cluster); err != nil {
-		return 0, err
-	}
-	frr, bird = router.NewFRR(cluster, lab.Router), router.NewBIRD(cluster, lab.Router2)
-	if err := errors.Join(startRouters(ctx), addStrangers(ctx)); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	frr, bird = router.NewFRR(l, lab.Router), router.NewBIRD(l, lab.Router2)
+	return errors.Join(startRouters(ctx), addStrangers(ctx))
 }
 
 func startRouters(ctx context.Context) error {
@@ -83,23 +56,3 @@ metadata: {name: routed, namespace: metallb-system, labels: {kind: routed}}
 spec:
   addresses: [198.51.100.0/24, "2001:db8:51::/120"]
 `
-
-func setUp(ctx context.Context) (err error) {
-	programs := map[string]string{}
-	for _, program := range []string{"controller", "speaker"} {
-		programs["ghcr.io/herald-lb/"+program] = filepath.Join(*bin, program)
-	}
-	if cluster, err = lab.Up(ctx, lab.Options{Name: *labName, Light: true, Programs: programs, Steps: os.Stdout}); err != nil {
-		return err
-	}
-	if err := cluster.ApplyFile(ctx, herald.Manifest(root)); err != nil {
-		return err
-	}
-	if err := herald.AwaitReady(ctx, cluster); err != nil {
-		return err
-	}
-	if err := cluster.Apply(ctx, pool+"---\n"+manifests.Web); err != nil {
-		return err
-	}
-	return cluster.AwaitRollout(ctx, "default", "deployment/web")
-}

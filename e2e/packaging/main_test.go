@@ -36,12 +36,8 @@ func open(ctx context.Context, t *testing.T) *installation {
 		t.Fatal("the end-to-end tests make a cluster of network namespaces, which takes root: run them with sudo")
 	}
 	i := &installation{helm: buildHelm(ctx, t), home: t.TempDir()}
-	programs := map[string]string{}
-	for _, name := range []string{"controller", "speaker"} {
-		programs["ghcr.io/herald-lb/"+name] = filepath.Join(root, "build", "bin", name)
-	}
 	var err error
-	i.Lab, err = lab.Up(ctx, lab.Options{Name: *labName, Light: true, Programs: programs, Steps: os.Stdout})
+	i.Lab, err = lab.Up(ctx, lab.Options{Name: *labName, Light: true, Programs: herald.Programs(root), Steps: os.Stdout})
 	if err != nil {
 		t.Fatal(err)
 	}

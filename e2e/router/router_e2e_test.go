@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -26,21 +25,13 @@ var (
 // TestMain makes a lab without a cluster: FRR on one router, BIRD on the other, which hold a session with each other. Both
 // wait for their neighbours, as they do for Herald, so the tests add who calls.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(context.Background(), m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "set the tests up:", err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func run(ctx context.Context, m *testing.M) (code int, err error) {
-	defer func() { err = errors.Join(err, lab.Down(ctx, *labName)) }()
-	if l, err = lab.Up(ctx, lab.Options{Name: *labName, Nodes: 2, Bare: true}); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	herald.Main(func(ctx context.Context) (code int, err error) {
+		defer func() { err = errors.Join(err, lab.Down(ctx, *labName)) }()
+		if l, err = lab.Up(ctx, lab.Options{Name: *labName, Nodes: 2, Bare: true}); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	})
 }
 
 const (

@@ -4,11 +4,7 @@ package suite
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"net/netip"
-	"os"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,11 +17,6 @@ import (
 // root is the repository's.
 const root = "../.."
 
-var (
-	keep    = flag.Bool("keep", false, "use the lab that an earlier run has kept, if there is one, and keep it")
-	labName = flag.String("lab", "test", "the lab's name")
-)
-
 // cluster is the lab that all tests share: Herald is installed, a pool is announced on the LAN, and three pods answer
 // that the label app=web selects. Each test brings Services of its own.
 var cluster *lab.Lab
@@ -34,43 +25,15 @@ var cluster *lab.Lab
 var installed []corev1.Pod
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "the end-to-end tests make a cluster of network namespaces, which takes root: run them with sudo")
-		os.Exit(1)
-	}
-	code, err := run(context.Background(), m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "set the end-to-end tests up:", err)
-		os.Exit(1)
-	}
-	os.Exit(code)
+	herald.Stage{Lab: lab.Options{Name: "test"}, SetUp: setUp, Enter: enter}.Main(m)
 }
 
-func run(ctx context.Context, m *testing.M) (code int, err error) {
-	if *keep {
-		cluster, err = lab.Open(ctx, *labName)
-	} else {
-		defer func() { err = errors.Join(err, lab.Down(ctx, *labName)) }()
-	}
-	if cluster == nil {
-		err = setUp(ctx)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
-}
-
-func setUp(ctx context.Context) (err error) {
-	if cluster, err = lab.Up(ctx, lab.Options{Name: *labName, Steps: os.Stdout}); err != nil {
-		return err
-	}
-	if err := install(ctx, cluster); err != nil {
+func setUp(ctx context.Context, l *lab.Lab) error {
+	if err := install(ctx, l); err != nil {
 		return err
 	}
 	for _, component := range []string{"controller", "speaker"} {
-		pods, err := herald.Pods(ctx, cluster, component)
+		pods, err := herald.Pods(ctx, l, component)
 		if err != nil {
 			return err
 		}
@@ -79,17 +42,16 @@ func setUp(ctx context.Context) (err error) {
 	return nil
 }
 
+func enter(_ context.Context, l *lab.Lab) error {
+	cluster = l
+	return nil
+}
+
 func install(ctx context.Context, l *lab.Lab) error {
 	if err := herald.Install(ctx, l, root); err != nil {
 		return err
 	}
-	if err := l.Apply(ctx, manifests.Pool); err != nil {
-		return err
-	}
-	if err := l.Apply(ctx, manifests.Web); err != nil {
-		return err
-	}
-	return l.AwaitRollout(ctx, "default", "deployment/web")
+	return herald.Furnish(ctx, l, manifests.Pool)
 }
 
 // The pool that is applied before the tests.

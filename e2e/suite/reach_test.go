@@ -84,7 +84,7 @@ func awaitSilence(ctx context.Context, t *testing.T, address netip.Addr) {
 // TestReachabilityByIptables is in a small lab of its own: a kube-proxy does not change its mode while it runs.
 func TestReachabilityByIptables(t *testing.T) {
 	ctx := begin(t)
-	name := *labName + "iptables"
+	name := cluster.Name + "iptables"
 	small, err := lab.Up(ctx, lab.Options{Name: name, Nodes: 1, ProxyMode: "iptables", Steps: os.Stdout})
 	if err != nil {
 		t.Fatal(err)

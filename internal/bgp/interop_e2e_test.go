@@ -4,13 +4,11 @@ package bgp
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/nstest"
 )
 
 // These tests hold sessions with the routers that people run, on a real kernel:
@@ -29,29 +28,10 @@ import (
 //
 // They need root, iproute2, frr and bird2.
 
-const inNamespace = "HERALD_TEST_IN_NAMESPACE"
-
 var far = fmt.Sprintf("bgp-%d", os.Getpid())
 
-// TestMain runs the tests in a process of their own, in a new network namespace: then all
-// its threads are in it.
 func TestMain(m *testing.M) {
-	if os.Getenv(inNamespace) != "" {
-		os.Exit(runWithRouter(m))
-	}
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inNamespace+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the death signal comes with the end of this thread
-	var exit *exec.ExitError
-	switch err := cmd.Run(); {
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
-	case err != nil:
-		fmt.Println("run the tests in a network namespace:", err)
-		os.Exit(1)
-	}
+	nstest.Main(func() int { return runWithRouter(m) })
 }
 
 func runWithRouter(m *testing.M) int {

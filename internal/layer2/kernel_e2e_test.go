@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/link"
+	"github.com/herald-lb/herald/internal/nstest"
 )
 
 // These tests run the Announcer on a real kernel, with arping, ndisc6 and the
@@ -36,39 +36,20 @@ import (
 //
 // They need root, iproute2, iputils-arping, ndisc6 and tcpdump.
 
-const (
-	inNamespace = "HERALD_TEST_IN_NAMESPACE"
-	serveOnly   = "HERALD_TEST_SERVE" // the addresses to announce until killed
-)
+// serveOnly is a variable of the environment: the addresses to announce until killed.
+const serveOnly = "HERALD_TEST_SERVE"
 
 // patience is how long a test waits for what should take a fraction of it.
 const patience = 20 * time.Second
 
 var client = fmt.Sprintf("edge-%d", os.Getpid())
 
-// TestMain runs the tests in a process of their own, in a new network
-// namespace: then all its threads are in it.
 func TestMain(m *testing.M) {
 	if addrs := os.Getenv(serveOnly); addrs != "" {
 		serve(strings.Fields(addrs))
 		return
 	}
-	if os.Getenv(inNamespace) != "" {
-		os.Exit(runWithClient(m))
-	}
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inNamespace+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the death signal comes with the end of this thread
-	var exit *exec.ExitError
-	switch err := cmd.Run(); {
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
-	case err != nil:
-		fmt.Println("run the tests in a network namespace:", err)
-		os.Exit(1)
-	}
+	nstest.Main(func() int { return runWithClient(m) })
 }
 
 func runWithClient(m *testing.M) int {

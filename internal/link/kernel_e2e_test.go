@@ -4,50 +4,25 @@ package link
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/go-kit/log"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/nstest"
 )
 
 // These tests watch a real kernel, in a network namespace of their own. They
 // need root and iproute2.
 
-const inNamespace = "HERALD_TEST_IN_NAMESPACE"
-
 // patience is how long a test waits for what should take a fraction of it.
 const patience = 20 * time.Second
 
-// TestMain runs the tests in a process of their own, in a new network
-// namespace: then all its threads are in it.
-func TestMain(m *testing.M) {
-	if os.Getenv(inNamespace) != "" {
-		os.Exit(m.Run())
-	}
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inNamespace+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the death signal comes with the end of this thread
-	var exit *exec.ExitError
-	switch err := cmd.Run(); {
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
-	case err != nil:
-		fmt.Println("run the tests in a network namespace:", err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { nstest.Main(m.Run) }
 
 func ip(t *testing.T, arguments string) {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,14 +15,13 @@ import (
 	"github.com/herald-lb/herald/e2e/figures"
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
-	"github.com/herald-lb/herald/e2e/manifests"
 	"github.com/herald-lb/herald/e2e/router"
 	"github.com/herald-lb/herald/e2e/table"
 )
 
 type options struct {
-	name, root, bin string
-	runs, services  int
+	lab, root      string
+	runs, services int
 }
 
 // bench is a lab of three light nodes with Herald, three pods that answer, FRR on one router and BIRD on the other.
@@ -56,12 +54,8 @@ const (
 
 func setUp(ctx context.Context, o options) (*bench, error) {
 	b := &bench{options: o, table: table.Table{Heading: []string{"", "minimum", "median", "p99", "maximum", "of"}}}
-	programs := map[string]string{}
-	for _, program := range []string{"controller", "speaker"} {
-		programs["ghcr.io/herald-lb/"+program] = filepath.Join(o.bin, program)
-	}
 	var err error
-	if b.cluster, err = lab.Up(ctx, lab.Options{Name: o.name, Light: true, Programs: programs, Steps: os.Stdout}); err != nil {
+	if b.cluster, err = lab.Up(ctx, lab.Options{Name: o.lab, Light: true, Programs: herald.Programs(o.root), Steps: os.Stdout}); err != nil {
 		return nil, err
 	}
 	config := b.cluster.RESTConfig()
@@ -69,18 +63,15 @@ func setUp(ctx context.Context, o options) (*bench, error) {
 	if b.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err
 	}
-	if err := b.cluster.ApplyFile(ctx, herald.Manifest(o.root)); err != nil {
+	if err := herald.InstallLight(ctx, b.cluster, o.root); err != nil {
 		return nil, err
 	}
-	if err := herald.AwaitReady(ctx, b.cluster); err != nil {
-		return nil, err
-	}
-	if err := b.cluster.Apply(ctx, pools+"---\n"+manifests.Web); err != nil {
+	if err := herald.Furnish(ctx, b.cluster, pools); err != nil {
 		return nil, err
 	}
 	b.frr, b.bird = router.NewFRR(b.cluster, lab.Router), router.NewBIRD(b.cluster, lab.Router2)
 	idle := router.Config{ASN: routerASN}
-	return b, errors.Join(b.frr.Start(ctx, idle), b.bird.Start(ctx, idle), b.cluster.AwaitRollout(ctx, "default", "deployment/web"))
+	return b, errors.Join(b.frr.Start(ctx, idle), b.bird.Start(ctx, idle))
 }
 
 // peerAll has every node hold a session with FRR. The lines are added to the BGPPeer's spec.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/herald-lb/herald/e2e/allocation"
+	"github.com/herald-lb/herald/e2e/experiment"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
@@ -27,19 +27,8 @@ metadata: {name: bench, namespace: metallb-system}
 spec: {addresses: [10.200.0.0/16]}
 `
 
-// experiment is one thing to find out. It adds its figures to the report.
-type experiment struct {
-	name, title string
-	run         func(context.Context, *bench, *allocation.Controller, *report) error
-}
-
-func names() string {
-	var all []string
-	for _, e := range experiments {
-		all = append(all, e.name)
-	}
-	return strings.Join(all, ", ")
-}
+// measure is how a thing is found out. It adds its figures to the report.
+type measure func(context.Context, *bench, *allocation.Controller, *report) error
 
 // bench runs experiments, each with a controller that has just been started, in a world without Services.
 type bench struct {
@@ -57,18 +46,18 @@ func (b *bench) prepare(ctx context.Context) error {
 	return b.world.Lab.Apply(ctx, pool)
 }
 
-func (b *bench) measure(ctx context.Context, e experiment, runs int) error {
-	r := &report{title: e.title}
+func (b *bench) measure(ctx context.Context, e experiment.Experiment[measure], runs int) error {
+	r := &report{title: e.What}
 	for i := range runs {
 		if err := b.once(ctx, e, r); err != nil {
 			return err
 		}
-		fmt.Fprintf(b.out, "        … %s: run %d of %d\n", e.name, i+1, runs)
+		fmt.Fprintf(b.out, "        … %s: run %d of %d\n", e.Name, i+1, runs)
 	}
 	return r.write(b.out)
 }
 
-func (b *bench) once(ctx context.Context, e experiment, r *report) error {
+func (b *bench) once(ctx context.Context, e experiment.Experiment[measure], r *report) error {
 	c, err := b.start(ctx)
 	if err != nil {
 		return err
@@ -77,7 +66,7 @@ func (b *bench) once(ctx context.Context, e experiment, r *report) error {
 	if err := b.serve(ctx); err != nil {
 		return err
 	}
-	if err := e.run(ctx, b, c, r); err != nil {
+	if err := e.Measure(ctx, b, c, r); err != nil {
 		return err
 	}
 	return b.removeServices(ctx)

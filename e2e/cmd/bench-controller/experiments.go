@@ -10,14 +10,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/e2e/allocation"
+	"github.com/herald-lb/herald/e2e/experiment"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
-var experiments = []experiment{
-	{"pace", "100 Services, 10 a second: to the address in status", pace},
-	{"burst", "3,000 Services by 8 clients: to the address in status", burst},
-	{"scale", "5,000 Services by 8 clients", scale},
-	{"failover", "two replicas, 1,000 Services, and another every 20 ms", failover},
+var experiments = []experiment.Experiment[measure]{
+	{Name: "pace", What: "100 Services, 10 a second: to the address in status", Measure: pace},
+	{Name: "burst", What: "3,000 Services by 8 clients: to the address in status", Measure: burst},
+	{Name: "scale", What: "5,000 Services by 8 clients", Measure: scale},
+	{Name: "failover", What: "two replicas, 1,000 Services, and another every 20 ms", Measure: failover},
 }
 
 // pace creates Services one at a time, evenly.

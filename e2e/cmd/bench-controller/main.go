@@ -8,39 +8,28 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 
 	"github.com/herald-lb/herald/e2e/allocation"
+	"github.com/herald-lb/herald/e2e/experiment"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-controller:", err)
-		os.Exit(1)
-	}
-}
+func main() { experiment.Main(run) }
 
+// run makes a world, measures, and takes the world down.
 func run(ctx context.Context) (err error) {
-	name := flag.String("name", "bench", "the lab's name")
+	name := flag.String("lab", "bench", "the lab's name")
 	root := flag.String("root", "..", "the repository's root")
 	binary := flag.String("controller", "", "the program to measure (default: what make build has made)")
 	runs := flag.Int("runs", 3, "how often each experiment is run")
-	only := flag.String("only", "", "regular expression of the experiments to run: "+names())
+	only := flag.String("only", "", "experiments to run, separated by commas; all if empty: "+experiment.Names(experiments))
 	args := flag.String("args", "", "more arguments for the controller, such as --pprof-bind-address=127.0.0.1:6060 (on the lab's host control)")
 	flag.Parse()
-	chosen, err := regexp.Compile(*only)
+	chosen, err := experiment.Choose(experiments, *only)
 	if err != nil {
-		return fmt.Errorf("-only: %w", err)
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("the cluster is made of network namespaces, which takes root: run it with sudo")
+		return err
 	}
 	if *binary == "" {
 		*binary = allocation.Binary(*root)
@@ -60,12 +49,9 @@ func run(ctx context.Context) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	for _, e := range experiments {
-		if !chosen.MatchString(e.name) {
-			continue
-		}
+	for _, e := range chosen {
 		if err := b.measure(ctx, e, *runs); err != nil {
-			return fmt.Errorf("%s: %w", e.name, err)
+			return fmt.Errorf("%s: %w", e.Name, err)
 		}
 	}
 	return nil

@@ -45,10 +45,8 @@ func setUp(ctx context.Context, o options) (*bench, error) {
 	if err := herald.Install(ctx, b.cluster, o.root); err != nil {
 		return nil, err
 	}
-	for _, manifest := range []string{manifests.Pool, manifests.Web, manifests.Service} {
-		if err := b.cluster.Apply(ctx, manifest); err != nil {
-			return nil, err
-		}
+	if err := herald.Furnish(ctx, b.cluster, manifests.Pool+"---\n"+manifests.Service); err != nil {
+		return nil, err
 	}
 	return b, b.settleIn(ctx)
 }

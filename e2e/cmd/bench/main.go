@@ -8,99 +8,56 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/herald-lb/herald/e2e/experiment"
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/neighbour"
 )
 
-// section is a group of figures that can be asked for by its name.
-type section struct {
-	name, what string
-	measure    func(*bench, context.Context) error
-}
-
-var sections = []section{
-	{"outage", "the announcing node's cable is cut, and plugged in again", (*bench).outages},
-	{"thousand", "the same with 1,000 Services more", (*bench).thousand},
-	{"ring", "the same in a cluster of 50 nodes", (*bench).ring},
-	{"kill", "the announcing speaker is killed, while the client forgets its neighbours every 200 ms", (*bench).kills},
-	{"stop", "the announcing speaker is shut down in good order", (*bench).stops},
-	{"restart", "all speakers are restarted, one after the other", (*bench).restarts},
-	{"assign", "Services are created at 10/s", (*bench).assignments},
-	{"burst", "3,000 Services are created by 8 clients at once", (*bench).burst},
-	{"arp", "a neighbour asks for the address at 1,000/s, and for one of the kernel's", (*bench).arp},
-	{"steady", "all cores are busy with something else", (*bench).steady},
-	{"fivethousand", "5,000 Services are created", (*bench).fiveThousand},
-	{"usage", "memory and CPU after all of this, and when idle", (*bench).usage},
+var experiments = []experiment.Experiment[func(*bench, context.Context) error]{
+	{Name: "outage", What: "the announcing node's cable is cut, and plugged in again", Measure: (*bench).outages},
+	{Name: "thousand", What: "the same with 1,000 Services more", Measure: (*bench).thousand},
+	{Name: "ring", What: "the same in a cluster of 50 nodes", Measure: (*bench).ring},
+	{Name: "kill", What: "the announcing speaker is killed, while the client forgets its neighbours every 200 ms", Measure: (*bench).kills},
+	{Name: "stop", What: "the announcing speaker is shut down in good order", Measure: (*bench).stops},
+	{Name: "restart", What: "all speakers are restarted, one after the other", Measure: (*bench).restarts},
+	{Name: "assign", What: "Services are created at 10/s", Measure: (*bench).assignments},
+	{Name: "burst", What: "3,000 Services are created by 8 clients at once", Measure: (*bench).burst},
+	{Name: "arp", What: "a neighbour asks for the address at 1,000/s, and for one of the kernel's", Measure: (*bench).arp},
+	{Name: "steady", What: "all cores are busy with something else", Measure: (*bench).steady},
+	{Name: "fivethousand", What: "5,000 Services are created", Measure: (*bench).fiveThousand},
+	{Name: "usage", What: "memory and CPU after all of this, and when idle", Measure: (*bench).usage},
 }
 
 func main() {
 	neighbour.Visit()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	experiment.Main(run)
 }
 
-func run(ctx context.Context) error {
+// run makes a lab, measures, and takes the lab down.
+func run(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.lab, "lab", "bench", "the lab's name")
 	flag.StringVar(&o.root, "root", "..", "the repository's root")
 	flag.IntVar(&o.runs, "runs", 10, "how often each fault is made")
 	flag.DurationVar(&o.steadyFor, "steady", 30*time.Minute, "how long all cores are kept busy")
-	only := flag.String("only", "", "sections to measure, separated by commas; all if empty: "+names())
+	only := flag.String("only", "", "experiments to run, separated by commas; all if empty: "+experiment.Names(experiments))
 	flag.Parse()
-	if os.Geteuid() != 0 {
-		return errors.New("the cluster is made of network namespaces, which takes root: run it with sudo")
-	}
-	chosen, err := choose(*only)
+	chosen, err := experiment.Choose(experiments, *only)
 	if err != nil {
 		return err
 	}
-	return measure(ctx, o, chosen)
-}
-
-func names() string {
-	var all []string
-	for _, s := range sections {
-		all = append(all, s.name)
-	}
-	return strings.Join(all, ",")
-}
-
-func choose(only string) ([]section, error) {
-	if only == "" {
-		return sections, nil
-	}
-	var chosen []section
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.IndexFunc(sections, func(s section) bool { return s.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no section %q; there are %s", name, names())
-		}
-		chosen = append(chosen, sections[i])
-	}
-	return chosen, nil
-}
-
-// measure makes a lab, measures, and takes the lab down.
-func measure(ctx context.Context, o options, chosen []section) (err error) {
+	// What ctx ended must be taken down all the same.
 	defer func() { err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), o.lab)) }()
 	b, err := setUp(ctx, o)
 	if err != nil {
 		return err
 	}
-	for _, s := range chosen {
-		fmt.Printf("\n%s\n", s.what)
-		if err := s.measure(b, ctx); err != nil {
-			return fmt.Errorf("measure %s: %w", s.name, err)
+	for _, e := range chosen {
+		fmt.Printf("\n%s\n", e.What)
+		if err := e.Measure(b, ctx); err != nil {
+			return fmt.Errorf("measure %s: %w", e.Name, err)
 		}
 	}
 	fmt.Println()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -44,26 +43,17 @@ const ringNodes = 50
 
 // ring measures outages in a cluster of many nodes, which is a lab of its own: of light nodes, with a speaker on each.
 func (b *bench) ring(ctx context.Context) (err error) {
-	programs := map[string]string{}
-	for _, program := range []string{"controller", "speaker"} {
-		programs["ghcr.io/herald-lb/"+program] = filepath.Join(b.root, "build", "bin", program)
-	}
 	name := b.lab + "ring"
 	defer func() { err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), name)) }()
 	large := &bench{options: b.options, spans: b.spans, counts: b.counts, usages: b.usages}
-	if large.cluster, err = lab.Up(ctx, lab.Options{Name: name, Nodes: ringNodes, Light: true, Programs: programs, Steps: os.Stdout}); err != nil {
+	if large.cluster, err = lab.Up(ctx, lab.Options{Name: name, Nodes: ringNodes, Light: true, Programs: herald.Programs(b.root), Steps: os.Stdout}); err != nil {
 		return err
 	}
-	if err := large.cluster.ApplyFile(ctx, herald.Manifest(b.root)); err != nil {
+	if err := herald.InstallLight(ctx, large.cluster, b.root); err != nil {
 		return err
 	}
-	if err := herald.AwaitReady(ctx, large.cluster); err != nil {
+	if err := herald.Furnish(ctx, large.cluster, manifests.Pool+"---\n"+manifests.Service); err != nil {
 		return err
-	}
-	for _, manifest := range []string{manifests.Pool, manifests.Web, manifests.Service} {
-		if err := large.cluster.Apply(ctx, manifest); err != nil {
-			return err
-		}
 	}
 	if err := large.settleIn(ctx); err != nil {
 		return err
