@@ -40,7 +40,7 @@ func (s *speaker) report(o config.Objects, problems []lb.Problem) {
 // speaksFor reports whether this speaker is the one, of those on the nodes, that tells
 // users what all of them see: the first that is alive.
 func (s *speaker) speaksFor(nodes []lb.NodeName) bool {
-	alive := s.ring.speakers(s.options.node, true)
+	alive := s.ring.alive()
 	i := slices.IndexFunc(nodes, func(n lb.NodeName) bool { return alive == nil || slices.Contains(alive, n) })
 	return i >= 0 && nodes[i] == s.options.node
 }

@@ -72,17 +72,25 @@ func (r ring) Start(ctx context.Context) error {
 
 // speakers returns the nodes whose speaker can announce, or nil if that is not known.
 // Whether this node can is known here before gossip says so.
-func (r ring) speakers(self lb.NodeName, usable bool) []lb.NodeName {
+func (r ring) speakers(self lb.NodeName) []lb.NodeName {
+	return r.where(func(m members.Member) bool {
+		if m.Name == string(self) {
+			return r.members.Usable()
+		}
+		return m.Usable
+	})
+}
+
+// alive returns the nodes that have a speaker, or nil if that is not known.
+func (r ring) alive() []lb.NodeName { return r.where(func(members.Member) bool { return true }) }
+
+func (r ring) where(holds func(members.Member) bool) []lb.NodeName {
 	if r.members == nil {
 		return nil
 	}
 	out := []lb.NodeName{}
 	for _, m := range r.members.Alive() {
-		can := m.Usable
-		if m.Name == string(self) {
-			can = usable
-		}
-		if can {
+		if holds(m) {
 			out = append(out, lb.NodeName(m.Name))
 		}
 	}
@@ -106,9 +114,9 @@ func (r ring) rejoin() {
 	}
 }
 
-// setUsable tells the others whether this node has a link to announce on.
-func (r ring) setUsable(usable bool) {
+// setLinked tells the others whether this node has a link to announce on.
+func (r ring) setLinked(linked bool) {
 	if r.members != nil {
-		r.members.SetUsable(usable)
+		r.members.SetLinked(linked)
 	}
 }

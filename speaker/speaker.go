@@ -179,7 +179,7 @@ func (s *speaker) decided() {
 // look makes a planner of the world as it is now.
 func (s *speaker) look(ctx context.Context) error {
 	links := s.links.Links()
-	s.ring.setUsable(anyUsable(links))
+	s.ring.setLinked(anyUsable(links))
 	s.blind = !s.ring.ready()
 	objects, err := kube.Configuration(ctx, s.client, s.options.Namespace, s.options.node)
 	if err != nil {
@@ -193,7 +193,7 @@ func (s *speaker) look(ctx context.Context) error {
 		Node:               s.options.node,
 		Config:             cfg,
 		Nodes:              objects.Nodes,
-		Speakers:           s.ring.speakers(s.options.node, anyUsable(links)),
+		Speakers:           s.ring.speakers(s.options.node),
 		Links:              links,
 		IgnoreExcludeLabel: s.options.ignoreExcludeLabel,
 		Draining:           s.draining(objects.Nodes),

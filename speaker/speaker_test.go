@@ -276,9 +276,9 @@ func TestWithoutGossipEveryNodeCountsAsHavingASpeaker(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.rejoin()
-	r.setUsable(false)
-	if r.speakers("node-a", true) != nil || !r.ready() || r.changed() != nil {
-		t.Errorf("speakers %v, ready %t", r.speakers("node-a", true), r.ready())
+	r.setLinked(false)
+	if r.speakers("node-a") != nil || !r.ready() || r.changed() != nil {
+		t.Errorf("speakers %v, ready %t", r.speakers("node-a"), r.ready())
 	}
 	if err := r.Start(t.Context()); err != nil {
 		t.Errorf("Start: %s", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type Members struct {
 	known      []netip.AddrPort // as last discovered
 	discovered time.Time
 	tries      sync.WaitGroup // attempts to join that are under way
+	recovery   time.Duration
+	recovered  *time.Timer // ends the recovery of a member that has a link again
 }
 
 // New checks the configuration. discover lists the addresses of the speakers'
@@ -46,6 +49,9 @@ func New(logger log.Logger, cfg Config, discover func(context.Context) ([]string
 		ring:     newRing(logger),
 		rejoin:   make(chan struct{}, 1),
 		update:   make(chan struct{}, 1),
+
+		recovery:  recovery,
+		recovered: time.NewTimer(0),
 	}
 	mc.Events, mc.Delegate = m.ring, m.ring
 	mc.Logger = newLogAdapter(logger)
@@ -65,18 +71,50 @@ func (m *Members) Ready() bool { return m.ring.ready.Load() }
 // Rejoin asks for an attempt to join, now: new speakers may be about.
 func (m *Members) Rejoin() { signal(m.rejoin) }
 
-// SetUsable tells the others whether this speaker has any link on which it
-// could announce. It is true until said otherwise. Who had none was cut off, and
-// has lost the others from sight: Ready is false until they were looked for.
-func (m *Members) SetUsable(usable bool) {
-	if m.ring.usable.Swap(usable) == usable {
+// SetLinked tells whether this speaker has any link on which it could announce. It
+// has one until said otherwise. Who has none is not usable, at once. Who has one again
+// was cut off, and has lost the others from sight: Ready is false until they were
+// looked for, and if there are any that are usable, it is usable again after recovery.
+func (m *Members) SetLinked(linked bool) {
+	if m.ring.linked.Swap(linked) == linked {
 		return
 	}
-	if usable {
+	if linked {
 		m.ring.ready.Store(false)
 		signal(m.rejoin)
+		return
 	}
+	m.ring.recovering.Store(true)
 	signal(m.update)
+}
+
+// Usable reports whether this speaker may announce, which the others hear of later.
+func (m *Members) Usable() bool { return m.ring.usable() }
+
+// recovery is how long a node that was cut off leaves to others what it could announce.
+// While it was, its kernel may have asked for neighbors in vain, and it asks for each but
+// once a second (RFC 4861 section 10, RETRANS_TIMER): until then it reaches nobody.
+const recovery = 1500 * time.Millisecond
+
+// recover begins the recovery of a member that has a link again. It would serve nobody
+// where nobody else is usable.
+func (m *Members) recover() {
+	if !m.ring.linked.Load() || !m.ring.recovering.Load() {
+		return
+	}
+	var pause time.Duration
+	if slices.ContainsFunc(m.Alive(), func(o Member) bool { return o.Usable && o.Name != m.config.Name }) {
+		pause = m.recovery
+	}
+	m.recovered.Reset(pause)
+}
+
+// endRecovery makes this member usable, unless it was cut off anew.
+func (m *Members) endRecovery() {
+	if m.ring.linked.Load() && m.ring.recovering.Swap(false) {
+		signal(m.ring.changed)
+		m.tell()
+	}
 }
 
 const (
@@ -109,6 +147,7 @@ func (m *Members) Start(ctx context.Context) error {
 			pause, retry = retry, min(2*retry, lastRetry)
 		}
 		m.ring.setReady()
+		m.recover()
 		if !m.rest(ctx, pause) {
 			return nil
 		}
@@ -139,6 +178,8 @@ func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
 			timer.Reset(min(time.Until(end), firstRetry))
 		case <-m.update:
 			m.tell()
+		case <-m.recovered.C:
+			m.endRecovery()
 		}
 	}
 }

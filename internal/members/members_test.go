@@ -204,17 +204,46 @@ func TestOthersLearnThatAMemberIsUnusable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m2.SetUsable(false) // before the start: known from the first moment
+	m2.SetLinked(false) // before the start: known from the first moment
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- m2.Start(ctx) }()
 	defer func() { cancel(); <-ended }()
 
 	waitUsable(t, m1, 2, false)
-	m2.SetUsable(true)
+	linked := time.Now()
+	m2.SetLinked(true)
 	waitUsable(t, m1, 2, true)
-	m2.SetUsable(false)
+	if took := time.Since(linked); took < recovery {
+		t.Errorf("the member was usable %s after its link came back, and has others that stand in for %s", took, recovery)
+	}
+	m2.SetLinked(false)
+	if m2.Usable() {
+		t.Error("a member without a link takes itself for usable")
+	}
 	waitUsable(t, m1, 2, false)
+}
+
+func TestWhoIsAloneIsUsableAsSoonAsItHasALink(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 10, nodes: 2}
+	m1, err := New(log.NewNopLogger(), l.config(1), l.discover)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m1.recovery = time.Hour
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m1.Start(ctx) }()
+	defer func() { cancel(); <-ended }()
+
+	m2, _ := l.start(t, l.config(2))
+	m1.SetLinked(false)
+	m2.SetLinked(false)
+	waitUsable(t, m1, 2, false)
+	waitUsable(t, m2, 1, false)
+	m1.SetLinked(true)
+	waitUsable(t, m2, 1, true)
 }
 
 func waitUsable(t *testing.T, m *Members, node int, want bool) {

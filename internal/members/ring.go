@@ -37,9 +37,12 @@ type ring struct {
 	changed chan struct{}
 	joined  chan struct{} // somebody was found alive
 	lost    chan struct{} // somebody has left, or was found dead
-	usable  atomic.Bool   // this member
 	ready   atomic.Bool
 	alive   atomic.Pointer[[]Member]
+
+	// This member:
+	linked     atomic.Bool // it has a link
+	recovering atomic.Bool // it had none, and is not to be relied on yet
 
 	mu      sync.Mutex // guards members
 	members map[string]Member
@@ -47,7 +50,7 @@ type ring struct {
 
 func newRing(logger log.Logger) *ring {
 	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), lost: make(chan struct{}, 1), members: map[string]Member{}}
-	r.usable.Store(true)
+	r.linked.Store(true)
 	r.alive.Store(&[]Member{})
 	return r
 }
@@ -113,9 +116,11 @@ func parseMeta(text []byte) meta {
 	return m
 }
 
+func (r *ring) usable() bool { return r.linked.Load() && !r.recovering.Load() }
+
 // NodeMeta returns what this member tells of itself.
 func (r *ring) NodeMeta(int) []byte {
-	if r.usable.Load() {
+	if r.usable() {
 		return nil
 	}
 	return []byte(`{"unusable":true}`)
