@@ -3,18 +3,13 @@
 package allocation
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
+
+	"k8s.io/client-go/util/cert"
 
 	"github.com/herald-lb/herald/e2e/lab"
 )
@@ -32,7 +27,7 @@ func TestFlagsOfTheWebhook(t *testing.T) {
 		name     string
 		args     []string
 		admin    bool
-		subject  string // "": nobody listens
+		serves   string // this name; "": nobody listens
 		protocol string
 	}{
 		{"none", nil, !admin, usual, "http/1.1"},
@@ -48,16 +43,16 @@ func TestFlagsOfTheWebhook(t *testing.T) {
 				start.Kubeconfig = world.Lab.Kubeconfig()
 			}
 			defer beside(s.ctx, s.T, start).Stop()
-			subject, protocol := s.served()
-			if subject != c.subject || protocol != c.protocol {
-				s.Errorf("served: certificate of %q over %q, want %q over %q", subject, protocol, c.subject, c.protocol)
+			name, protocol := s.served()
+			if name != c.serves || protocol != c.protocol {
+				s.Errorf("served: certificate for %q over %q, want %q over %q", name, protocol, c.serves, c.protocol)
 			}
 		})
 	}
 }
 
-// served says whose certificate is shown and which protocol is spoken; nothing if nobody listens.
-func (s *stage) served() (subject, protocol string) {
+// served says which name the certificate is for and which protocol is spoken; nothing if nobody listens.
+func (s *stage) served() (name, protocol string) {
 	s.Helper()
 	connection, err := world.Lab.Dial(s.ctx, lab.Client, "tcp", "127.0.0.1:9443")
 	if err != nil {
@@ -67,30 +62,19 @@ func (s *stage) served() (subject, protocol string) {
 	defer client.Close()
 	s.must(client.HandshakeContext(s.ctx))
 	state := client.ConnectionState()
-	return state.PeerCertificates[0].Subject.CommonName, state.NegotiatedProtocol
+	return strings.Join(state.PeerCertificates[0].DNSNames, " "), state.NegotiatedProtocol
 }
 
 // certificateDir holds tls.crt and tls.key, as a Secret that is mounted.
 func certificateDir(t *testing.T, name string) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
+	certificate, key, err := cert.GenerateSelfSignedCertKey(name, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for file, block := range map[string]*pem.Block{
-		"tls.crt": {Type: "CERTIFICATE", Bytes: certificate}, "tls.key": {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+	for file, content := range map[string][]byte{"tls.crt": certificate, "tls.key": key} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

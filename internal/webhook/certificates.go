@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	applyv1 "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -26,12 +26,6 @@ const ConfigurationName = "metallb-webhook-configuration"
 // fieldManager owns the caBundles in it, and nothing else, so that who manages the rest
 // never meets them.
 const fieldManager = "herald-certificates"
-
-// The keys of the Secret, as existing ones have them.
-const (
-	keyAuthority        = "ca.crt"
-	keyAuthorityPrivate = "ca.key"
-)
 
 // Certificates are checked so often though nothing happens, and after an error so soon.
 const (
@@ -126,14 +120,14 @@ func (c *Certificates) ensure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	serving, err := tls.X509KeyPair(credentials.serving.certificate, credentials.serving.key)
+	serving, err := tls.X509KeyPair(credentials.certificate, credentials.key)
 	if err != nil {
 		return fmt.Errorf("read the certificate in Secret %s: %w", c.secret, err)
 	}
 	if c.served.Load() == nil {
 		c.served.Store(&serving)
 	}
-	err = c.trust(ctx, credentials.authority.certificate)
+	err = c.trust(ctx, credentials.trusted)
 	c.served.Store(&serving)
 	if err != nil || c.watching {
 		return err
@@ -152,7 +146,7 @@ func (c *Certificates) kept(ctx context.Context) (credentials, error) {
 			return credentials{}, granted(fmt.Errorf("read Secret %s: %w", c.secret, err))
 		}
 		have := credentialsIn(stored)
-		want, err := have.renewed(c.service.Name+"."+c.service.Namespace+".svc", time.Now())
+		want, err := have.renewed(c.service.Name + "." + c.service.Namespace + ".svc")
 		if err != nil || want.equal(have) {
 			return want, err
 		}
@@ -177,21 +171,6 @@ func (c *Certificates) write(ctx context.Context, secret *corev1.Secret, missing
 	return c.client.Update(ctx, secret) // of this very version
 }
 
-func credentialsIn(s *corev1.Secret) credentials {
-	return credentials{
-		authority: pair{s.Data[keyAuthority], s.Data[keyAuthorityPrivate]},
-		serving:   pair{s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]},
-	}
-}
-
-func (c credentials) put(s *corev1.Secret) {
-	if s.Data == nil {
-		s.Data = map[string][]byte{}
-	}
-	s.Data[keyAuthority], s.Data[keyAuthorityPrivate] = c.authority.certificate, c.authority.key
-	s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey] = c.serving.certificate, c.serving.key
-}
-
 func granted(err error) error {
 	if apierrors.IsForbidden(err) {
 		return errNotGranted
@@ -199,8 +178,8 @@ func granted(err error) error {
 	return err
 }
 
-// trust has the API server trust the authority wherever it is to call our Service.
-func (c *Certificates) trust(ctx context.Context, authority []byte) error {
+// trust has the API server trust the authorities wherever it is to call our Service.
+func (c *Certificates) trust(ctx context.Context, authorities []byte) error {
 	stored := &admissionregistrationv1.ValidatingWebhookConfiguration{}
 	err := c.client.Get(ctx, types.NamespacedName{Name: ConfigurationName}, stored)
 	if apierrors.IsNotFound(err) {
@@ -209,44 +188,35 @@ func (c *Certificates) trust(ctx context.Context, authority []byte) error {
 	if err != nil {
 		return granted(fmt.Errorf("read ValidatingWebhookConfiguration %s: %w", ConfigurationName, err))
 	}
-	patch, err := c.bundles(stored, authority)
-	if err != nil || patch == nil {
-		return err
+	wanted := c.trusting(stored, authorities)
+	if wanted == nil {
+		return nil
 	}
-	err = c.client.Patch(ctx, stored, client.RawPatch(types.ApplyPatchType, patch), client.FieldOwner(fieldManager), client.ForceOwnership)
-	if err != nil {
+	if err := c.client.Apply(ctx, wanted, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
 		return granted(fmt.Errorf("write the caBundles of ValidatingWebhookConfiguration %s: %w", ConfigurationName, err))
 	}
 	level.Info(c.logger).Log("msg", "API server told whom to trust", "configuration", ConfigurationName)
 	return nil
 }
 
-// bundles is what to apply so that all webhooks of ours have the caBundle; nil where they
+// trusting is what to apply so that all webhooks of ours have the caBundle; nil where they
 // have it. The UID keeps it from making an object that was deleted just now.
-func (c *Certificates) bundles(stored *admissionregistrationv1.ValidatingWebhookConfiguration, authority []byte) ([]byte, error) {
-	type clientConfig struct {
-		CABundle []byte `json:"caBundle"`
-	}
-	type hook struct {
-		Name         string       `json:"name"`
-		ClientConfig clientConfig `json:"clientConfig"`
-	}
-	var hooks []hook
+func (c *Certificates) trusting(
+	stored *admissionregistrationv1.ValidatingWebhookConfiguration, caBundle []byte,
+) *applyv1.ValidatingWebhookConfigurationApplyConfiguration {
+	wanted := applyv1.ValidatingWebhookConfiguration(stored.Name).WithUID(stored.UID)
 	inOrder := true
 	for _, w := range stored.Webhooks {
 		s := w.ClientConfig.Service
 		if s == nil || s.Namespace != c.service.Namespace || s.Name != c.service.Name {
 			continue
 		}
-		hooks = append(hooks, hook{w.Name, clientConfig{authority}})
-		inOrder = inOrder && bytes.Equal(w.ClientConfig.CABundle, authority)
+		trusting := applyv1.WebhookClientConfig().WithCABundle(caBundle...)
+		wanted.WithWebhooks(applyv1.ValidatingWebhook().WithName(w.Name).WithClientConfig(trusting))
+		inOrder = inOrder && bytes.Equal(w.ClientConfig.CABundle, caBundle)
 	}
 	if inOrder {
-		return nil, nil
+		return nil
 	}
-	return json.Marshal(map[string]any{
-		"apiVersion": admissionregistrationv1.SchemeGroupVersion.String(), "kind": "ValidatingWebhookConfiguration",
-		"metadata": map[string]any{"name": stored.Name, "uid": stored.UID},
-		"webhooks": hooks,
-	})
+	return wanted
 }

@@ -3,12 +3,10 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
@@ -16,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -67,9 +66,9 @@ func newAPI(t *testing.T) *api {
 			a.writes++
 			return c.Update(ctx, obj, o...)
 		},
-		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, o ...client.PatchOption) error {
+		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, o ...client.ApplyOption) error {
 			a.writes++
-			return c.Patch(ctx, obj, p, o...)
+			return c.Apply(ctx, obj, o...)
 		},
 	}).Build()
 	return a
@@ -123,7 +122,7 @@ func (a *api) trusts(replicas ...*Certificates) {
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		if _, err := served.Leaf.Verify(x509.VerifyOptions{DNSName: dnsName, Roots: roots}); err != nil {
+		if _, err := served.Leaf.Verify(x509.VerifyOptions{DNSName: dnsName, Roots: roots, CurrentTime: time.Now()}); err != nil {
 			a.t.Errorf("replica %d is not trusted: %s", i, err)
 		}
 	}
@@ -155,8 +154,8 @@ func TestASecretThatIsDeletedIsMadeAnewForAll(t *testing.T) {
 	a.look(second)
 	a.look(first)
 	a.trusts(first, second)
-	if bytes.Equal(before.Data[keyAuthorityPrivate], a.secret().Data[keyAuthorityPrivate]) {
-		t.Error("the authority that somebody wanted gone is still there")
+	if bytes.Contains(a.secret().Data[keyTrusted], before.Data[keyTrusted]) {
+		t.Error("the authority that somebody wanted gone is still trusted")
 	}
 }
 
@@ -175,46 +174,30 @@ func TestACABundleThatSomebodyTookAwayIsPutBack(t *testing.T) {
 	a.trusts(c)
 }
 
-// Existing installations have RSA keys, in another encoding. What they have is kept, so
-// that whoever trusts it goes on to.
-func TestCredentialsOfAnExistingInstallationAreKept(t *testing.T) {
-	a := newAPI(t)
-	c, err := credentials{}.renewed(dnsName, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.authority = withRSA(t)
-	if c.serving, err = c.authority.sign(dnsName, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretName.Namespace, Name: secretName.Name}}
-	c.put(s)
-	if err := a.Create(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	a.trusts(a.replica())
-	if !bytes.Equal(a.secret().Data[keyAuthority], c.authority.certificate) {
-		t.Error("its authority was replaced")
-	}
-}
-
-func withRSA(t *testing.T) pair {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := certificate(time.Now(), authorityLife)
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair{
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
-	}
+// Others keep the key of an authority with which they sign again and again. What they
+// have is good until it is due.
+func TestCredentialsOfAnExistingInstallationAreKeptUntilTheyAreDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		existing := renew(t, credentials{})
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretName.Namespace, Name: secretName.Name}}
+		existing.put(s)
+		s.Data[keyAuthorityPrivate] = []byte("its key")
+		if err := a.Create(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		c := a.replica()
+		a.trusts(c)
+		if !credentialsIn(a.secret()).equal(existing) {
+			t.Error("they were replaced")
+		}
+		time.Sleep(credentialsLife - credentialsRenewal + time.Hour)
+		a.look(c)
+		a.trusts(c)
+		if key := a.secret().Data[keyAuthorityPrivate]; credentialsIn(a.secret()).equal(existing) || key != nil {
+			t.Errorf("when they are due they are kept, with the key %q", key)
+		}
+	})
 }
 
 func TestWithoutAWebhookConfigurationThereIsNothingToTell(t *testing.T) {

@@ -5,6 +5,17 @@
 //
 // It is no gate that anything relies on. What it does not see, or is not asked about, is
 // reported per object by the programs, so that whenever it cannot tell, it accepts.
+//
+// # Certificates
+//
+// They are made by client-go's util/cert, with which the API server makes its own; what is
+// here keeps them in a Secret, serves them, and has them trusted. Libraries that do all of
+// that were not fit. The rotator of open-policy-agent/cert-controller (v0.16.0) serves from a
+// mounted Secret, which the kubelet takes up to a minute to bring up to date, while the API
+// server trusts the new authority alone at once; it watches all Secrets of the namespace,
+// and makes none that is missing. The authority of cert-manager (v1.21.2) replaces one by the
+// next without an overlap too, leaves the caBundle to another program, and brings a dozen
+// modules along.
 package webhook
 
 import (
