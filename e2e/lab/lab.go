@@ -59,6 +59,7 @@ type Lab struct {
 	nodes       int
 	light       bool
 	singleStack bool
+	beside      bool // of nodes: see Beside
 	set         binaries.Set
 	rest        *rest.Config
 	client      kubernetes.Interface
@@ -315,6 +316,14 @@ func (l *Lab) remember(name string, p Process) error {
 	return l.store().change(func(st *state) { st.Processes[name] = p })
 }
 
+// Beside is the same lab for programs that nodes know nothing of: there, too, they run in the host's network alone, and see
+// this machine's files.
+func (l *Lab) Beside() *Lab {
+	beside := *l
+	beside.beside = true
+	return &beside
+}
+
 // Command prepares a command that runs on a host: in its network, and on a node that is on in all of its namespaces. It
 // finds the lab's programs, and kubectl there talks to this lab.
 func (l *Lab) Command(ctx context.Context, host Host, args ...string) (*exec.Cmd, error) {
@@ -328,7 +337,7 @@ func (l *Lab) command(ctx context.Context, host Host, args ...string) *exec.Cmd 
 	enter := []string{"ip", "netns", "exec", namespace(l.Name, host)}
 	path := strings.Join(slices.Concat([]string{l.hostBin(host)}, l.set.Path, []string{os.Getenv("PATH")}), ":")
 	kubeconfig := l.kubeconfig("admin")
-	if pid, ok := l.firstProcess(host); ok && host.IsNode() {
+	if pid, ok := l.firstProcess(host); ok && host.IsNode() && !l.beside {
 		enter = []string{"nsenter", "--target", fmt.Sprint(pid), "--all", "--"}
 		path, kubeconfig = l.nodePath(), "/etc/kubernetes/admin.kubeconfig"
 	}

@@ -13,6 +13,8 @@
 //   - An offer is our side of the OPEN, terms are what both sides agree on, an encoder makes
 //     UPDATEs under those terms. They are pure.
 //   - routers learns who is at the other end of an unnumbered link, and tells that we are here.
+//   - A rival is another program of this node that holds the router's session with it, as the
+//     kernel's list of connections shows: ours waits until it has left.
 //
 // # Why GoBGP's codec, and not its server
 //

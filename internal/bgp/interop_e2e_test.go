@@ -381,6 +381,8 @@ func TestFRRIsToldThatTheSpeakerStops(t *testing.T) {
 	f := newFRR(t, " neighbor 192.0.2.1 remote-as 64500\n")
 	s, stop := startStoppable(t, lb.Session{Peer: there("192.0.2.2"), Routes: []lb.Route{plain4}})
 	await(t, s, "tor", "established", established(1))
+	// FRR drops what it has not read when the connection closes right after it came about.
+	shows(t, func() string { return f.show("show bgp ipv4 unicast") }, "198.51.100.1/32")
 	stop()
 	shows(t, func() string { return f.show("show bgp neighbors 192.0.2.1") }, "Cease/Administrative Shutdown")
 	shows(t, func() string { return f.show("show bgp ipv4 unicast") }, "No BGP prefixes displayed")

@@ -111,6 +111,9 @@ func (s *session) attempt(ctx context.Context) (end *sessionError) {
 	if err != nil {
 		return err
 	}
+	if err := s.outwaitRival(ctx, p, router); err != nil {
+		return err
+	}
 	s.entered(lb.Connect)
 	conn, failed := s.speaker.dial(ctx, p, router)
 	if ctx.Err() != nil && failed != nil {
@@ -348,10 +351,13 @@ func (s *session) entered(status lb.SessionStatus) {
 }
 
 // missing notes that no router was learned yet.
-func (s *session) missing(why string) {
+func (s *session) missing(why string) { s.waits(lb.NoRouterLearned, why) }
+
+// waits notes what has to be so before there is a connection to be made.
+func (s *session) waits(reason lb.Reason, why string) {
 	s.update(func(st *lb.SessionState) {
 		enter(st, lb.Idle)
-		st.Down, st.LastError = lb.NoRouterLearned, why
+		st.Down, st.LastError = reason, why
 	})
 }
 

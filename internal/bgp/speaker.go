@@ -30,6 +30,7 @@ type Speaker struct {
 
 	// dial and interfaces are the kernel's, or a test's own.
 	dial       func(ctx context.Context, p lb.Peer, router netip.AddrPort) (net.Conn, error)
+	rival      func(p lb.Peer, router netip.AddrPort) (netip.Addr, error)
 	interfaces func() ([]addresses, error)
 	// openTimeout is how long a router may keep silent after it accepted.
 	openTimeout time.Duration
@@ -51,6 +52,7 @@ func New(logger log.Logger, c Config) *Speaker {
 		node:        c.Node,
 		changed:     make(chan struct{}, 1),
 		dial:        dial,
+		rival:       rival,
 		interfaces:  kernelAddresses,
 		openTimeout: openTimeout,
 		sessions:    map[lb.PeerName]*session{},

@@ -193,6 +193,9 @@ type SessionState struct {
 	// LastError says to a person what ended, or hindered, the session last: it stays
 	// after the session is up again.
 	LastError string
+	// Problem says to a person what is wrong with the peer as it is configured now: the
+	// session is that of its last valid version, if there is one. Else empty.
+	Problem string
 	// Advertised is how many prefixes the router holds of us; Pending how many it is
 	// still to be offered.
 	Advertised, Pending int

@@ -166,8 +166,14 @@ func (p Problem) String() string {
 	if p.Verbatim {
 		return p.Message
 	}
-	if p.Field == "" {
-		return p.Object.String() + ": " + p.Message
+	return p.Object.String() + ": " + p.Words()
+}
+
+// Words returns "field: message", for where it is clear which object it is about; or the
+// message alone where it is to stand verbatim.
+func (p Problem) Words() string {
+	if p.Verbatim || p.Field == "" {
+		return p.Message
 	}
-	return p.Object.String() + ": " + p.Field + ": " + p.Message
+	return p.Field + ": " + p.Message
 }

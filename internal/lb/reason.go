@@ -68,6 +68,28 @@ const (
 	NoMatchingPeer Reason = "noMatchingPeer"
 )
 
+// Reasons of a speaker: why it takes an address over, beside those that keep a node from
+// announcing.
+const (
+	// MemberDead: the owner's speaker, or all of its node, does not answer any more.
+	MemberDead Reason = "memberDead"
+	// MemberLeft: its speaker has ended in good order.
+	MemberLeft Reason = "memberLeft"
+	// NoUsableLink: its speaker lives, and has no link to announce on.
+	NoUsableLink Reason = "noUsableLink"
+)
+
+// Reasons of the controller: why nobody announces a Service, beside those that a speaker
+// has for not doing it.
+const (
+	// NoSpeaker: no node that might announce has a speaker that is alive.
+	NoSpeaker Reason = "noSpeaker"
+	// SessionsDown: nodes offer it to routers, and none of those sessions is established.
+	SessionsDown Reason = "sessionsDown"
+	// NodeNotReady: who said last that they announce may not be alive.
+	NodeNotReady Reason = "nodeNotReady"
+)
+
 // BFDProblem is the reason of the event that tells why the path to a router cannot be watched.
 const BFDProblem Reason = "bfdProblem"
 
@@ -98,11 +120,21 @@ const (
 	ConnectionLost Reason = "connectionLost"
 	// NoRouterLearned: no router showed itself yet on the link of an unnumbered session.
 	NoRouterLearned Reason = "noRouterLearned"
+	// RivalSession: another program of the node holds the one session that the router has
+	// with the node's address.
+	RivalSession Reason = "rivalSession"
 	// SourceAddressMissing: the address to connect from is not on this node.
 	SourceAddressMissing Reason = "sourceAddressMissing"
 	// ProtocolError: the router sent what BGP does not allow.
 	ProtocolError Reason = "protocolError"
 )
+
+// SessionUnknown is the reason of the controller for taking a session for down that the node's
+// speaker has not told of. NodeNotReady and NoSpeaker are given for sessions, too.
+const SessionUnknown Reason = "sessionUnknown"
+
+// Reconciled is the reason of a condition that says that there are no problems.
+const Reconciled Reason = "Reconciled"
 
 // ConfigurationError is the reason of a condition that carries problems.
 const ConfigurationError Reason = "ConfigurationError"
