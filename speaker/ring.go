@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/go-kit/log/level"
 	corev1 "k8s.io/api/core/v1"
@@ -119,4 +120,22 @@ func (r ring) setLinked(linked bool) {
 	if r.members != nil {
 		r.members.SetLinked(linked)
 	}
+}
+
+// departure says how the speaker of a node was lost that cannot announce.
+func (r ring) departure(node lb.NodeName, l lost) lost {
+	if slices.Contains(r.alive(), node) {
+		l.reason = lb.NoUsableLink
+		return l
+	}
+	if r.members == nil {
+		return l
+	}
+	switch d := r.members.Departure(string(node)); {
+	case d.Left:
+		l.reason = lb.MemberLeft
+	case !d.LastAlive.IsZero():
+		l.since = d.LastAlive
+	}
+	return l
 }

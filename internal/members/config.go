@@ -83,7 +83,7 @@ func fastLAN() *memberlist.Config {
 	mc.ProbeTimeout = 50 * time.Millisecond
 	mc.SuspicionMult = 2
 	mc.SuspicionMaxTimeoutMult = 2
-	mc.GossipInterval = 20 * time.Millisecond
+	mc.GossipInterval = 50 * time.Millisecond // each turn wakes the process, be there news or not
 	mc.TCPTimeout = time.Second
 	// Packets this small gain nothing, and cost more than all the rest of gossip.
 	mc.EnableCompression = false

@@ -53,7 +53,7 @@ func New(logger log.Logger, cfg Config, discover func(context.Context) ([]string
 		recovery:  recovery,
 		recovered: time.NewTimer(0),
 	}
-	mc.Events, mc.Delegate = m.ring, m.ring
+	mc.Events, mc.Delegate, mc.Ping = m.ring, m.ring, m.ring
 	mc.Logger = newLogAdapter(logger)
 	return m, nil
 }
@@ -315,6 +315,7 @@ func parseAddresses(texts []string, port int) ([]netip.AddrPort, error) {
 
 // leave says goodbye and closes all sockets.
 func (m *Members) leave() {
+	m.sayFarewell()
 	if err := m.list.Leave(goodbye); err != nil {
 		level.Info(m.logger).Log("msg", "leaving the ring", "error", err)
 	}

@@ -102,8 +102,15 @@ func TestMembersFindEachOtherAndLeave(t *testing.T) {
 		wait(t, m, "node-1", "node-2", "node-3")
 	}
 	stop2()
-	wait(t, m1, "node-1", "node-3")
-	wait(t, m3, "node-1", "node-3")
+	for _, m := range []*Members{m1, m3} {
+		wait(t, m, "node-1", "node-3")
+		if d := m.Departure("node-2"); !d.Left {
+			t.Errorf("departure of who has left: %+v", d)
+		}
+	}
+	if d := m1.Departure("node-9"); d != (Departure{}) {
+		t.Errorf("departure of who never was there: %+v", d)
+	}
 }
 
 func TestNobodyIsAliveBeforeStart(t *testing.T) {
@@ -149,10 +156,28 @@ func TestDeathOfAnotherSoftwareIsNoticed(t *testing.T) {
 	if member := m.Alive()[1]; !member.Usable {
 		t.Errorf("%+v is not usable", member)
 	}
+	seen := time.Now()
+	awaitProbe(t, m, "node-2", seen)
 	if err := other.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
+	died := time.Now()
 	wait(t, m, "node-1")
+	if d := m.Departure("node-2"); d.Left || d.LastAlive.Before(seen) || d.LastAlive.After(died.Add(time.Second)) {
+		t.Errorf("departure of who was seen at %s and died at %s: %+v", seen, died, d)
+	}
+}
+
+// awaitProbe waits until a member has answered a probe after a moment.
+func awaitProbe(t *testing.T, m *Members, member string, after time.Time) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !m.Departure(member).LastAlive.After(after) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has answered no probe", member)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // A ring that was split is whole again without anybody's asking: who lost a member looks

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -44,12 +45,13 @@ type ring struct {
 	linked     atomic.Bool // it has a link
 	recovering atomic.Bool // it had none, and is not to be relied on yet
 
-	mu      sync.Mutex // guards members
+	mu      sync.Mutex // guards members and lives
 	members map[string]Member
+	lives   map[string]life // of those who are alive or were
 }
 
 func newRing(logger log.Logger) *ring {
-	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), lost: make(chan struct{}, 1), members: map[string]Member{}}
+	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), lost: make(chan struct{}, 1), members: map[string]Member{}, lives: map[string]life{}}
 	r.linked.Store(true)
 	r.alive.Store(&[]Member{})
 	return r
@@ -58,7 +60,7 @@ func newRing(logger log.Logger) *ring {
 // NotifyJoin is called when a member was found alive.
 func (r *ring) NotifyJoin(n *memberlist.Node) {
 	member := memberOf(n)
-	r.publish(func() { r.members[member.Name] = member })
+	r.publish(func() { r.members[member.Name], r.lives[member.Name] = member, life{lastAlive: time.Now()} })
 	signal(r.joined)
 	level.Info(r.logger).Log("msg", "member joined", "member", member.Name, "addr", member.Addr, "usable", member.Usable)
 }
@@ -126,11 +128,8 @@ func (r *ring) NodeMeta(int) []byte {
 	return []byte(`{"unusable":true}`)
 }
 
-// NotifyMsg and the methods below are for data of our own that would travel
-// with gossip. There is none.
-func (r *ring) NotifyMsg([]byte) {}
-
-// GetBroadcasts returns nothing to send.
+// GetBroadcasts and the methods below are for data of our own that would travel with
+// gossip. There is none.
 func (r *ring) GetBroadcasts(int, int) [][]byte { return nil }
 
 // LocalState returns nothing to send.
