@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -56,18 +58,21 @@ func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Opti
 	for _, set := range set {
 		set(&o)
 	}
-	mgr, err := ctrl.NewManager(unthrottled(cfg), o)
+	mgr, err := ctrl.NewManager(tuned(cfg, l), o)
 	if err != nil {
 		return nil, fmt.Errorf("set up manager: %w", err)
 	}
 	return mgr, mgr.AddHealthzCheck("ping", healthz.Ping)
 }
 
-// unthrottled leaves the pace to the API server's own priority and fairness.
-func unthrottled(cfg *rest.Config) *rest.Config {
+// tuned leaves the pace to the API server's own priority and fairness, and has informers
+// know of its return soon.
+func tuned(cfg *rest.Config, l log.Logger) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 	cfg.UserAgent = "herald/" + version.Version
+	away := new(atomic.Bool)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return steadfast{next, l, away} })
 	return cfg
 }
 
