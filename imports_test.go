@@ -25,7 +25,7 @@ const (
 	whyVocabulary = "it is the vocabulary that all others share, so it can know none of them"
 	whyPure       = "it decides with values alone; move the value type down into internal/lb, not the code up"
 	whyEdge       = "an edge knows the world and the vocabulary, never another edge; only the two programs see both sides"
-	whyProgram    = "the two programs stay apart: addresses are the controller's to assign, the wire is the speaker's"
+	whyProgram    = "the two programs stay apart: addresses are the controller's to assign, the wire is the speaker's (the rules of who announces are both's: the controller says why nobody does)"
 	whyAlone      = "it serves everybody, so it can depend on nobody"
 	whyFrame      = "it is the frame around both programs, and knows nothing of load balancing"
 )
@@ -65,7 +65,7 @@ var rooms = map[string]room{
 	"internal/process": {why: whyFrame, mayImport: []string{"internal/logging", "internal/metrics"}},
 
 	"controller": {why: whyProgram, mayImport: slices.Concat(apis, core, edge,
-		[]string{"internal/ipam", "internal/webhook"})},
+		[]string{"internal/ipam", "internal/plan", "internal/webhook"})},
 	"speaker": {why: whyProgram, mayImport: slices.Concat(apis, core, edge,
 		[]string{"internal/plan", "internal/layer2", "internal/bgp", "internal/bfd", "internal/members"})},
 }

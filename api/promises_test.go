@@ -26,10 +26,14 @@ BGPPeer v1beta1: Address string .spec.peerAddress 0
 BGPPeer v1beta1: ASN string .spec.peerASN 0
 BGPPeer v1beta1: BFD Profile string .spec.bfdProfile 0
 BGPPeer v1beta1: Multi Hops string .spec.ebgpMultiHop 0
+BGPPeer v1beta1: Established string .status.established 0
+BGPPeer v1beta1: Problem string .status.problem 0
 BGPPeer v1beta2: Address string .spec.peerAddress 0
 BGPPeer v1beta2: ASN string .spec.peerASN 0
 BGPPeer v1beta2: BFD Profile string .spec.bfdProfile 0
 BGPPeer v1beta2: Multi Hops string .spec.ebgpMultiHop 0
+BGPPeer v1beta2: Established string .status.established 0
+BGPPeer v1beta2: Problem string .status.problem 0
 BGPSessionState v1beta1: Node string .status.node 0
 BGPSessionState v1beta1: BGPPeer string .status.bgpPeer 0
 BGPSessionState v1beta1: Peer string .status.peer 0
@@ -173,11 +177,12 @@ func TestDefaults(t *testing.T) {
 // TestOldPeersCarryNewFields keeps v1beta1 from falling behind: the API server drops from an object that it serves in a
 // version what that version does not know, and who then writes the object back takes it away.
 func TestOldPeersCarryNewFields(t *testing.T) {
-	fields := map[string][]string{}
+	fields := map[string]map[string][]string{}
 	for _, crd := range loadCRDs(t) {
 		for _, v := range crd.Spec.Versions {
 			if crd.Spec.Names.Kind == "BGPPeer" {
-				fields[v.Name] = sortedKeys(v.Schema.OpenAPIV3Schema.Properties["spec"].Properties)
+				parts := v.Schema.OpenAPIV3Schema.Properties
+				fields[v.Name] = map[string][]string{"spec": sortedKeys(parts["spec"].Properties), "status": sortedKeys(parts["status"].Properties)}
 			}
 		}
 	}

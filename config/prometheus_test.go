@@ -89,6 +89,9 @@ func servedMetrics(t *testing.T) (names []string) {
 	r := prometheus.NewRegistry()
 	metrics.NewClient(r)
 	metrics.RegisterPools(r, func() []metrics.Pool { return []metrics.Pool{{}} })
+	metrics.NewAssignments(r)
+	metrics.RegisterProblems(r, func() map[string]int { return map[string]int{"": 0} })
+	metrics.NewDurations(r, []string{""}, []string{""})
 	metrics.RegisterSpeaker(r, func() []metrics.Announced { return []metrics.Announced{{}} }, func() ([]metrics.Layer2, []metrics.Drop) {
 		return []metrics.Layer2{{}}, []metrics.Drop{{}}
 	})
@@ -100,6 +103,9 @@ func servedMetrics(t *testing.T) (names []string) {
 	}
 	for _, f := range families {
 		names = append(names, f.GetName())
+		if f.GetType().String() == "HISTOGRAM" {
+			names = append(names, f.GetName()+"_bucket", f.GetName()+"_sum", f.GetName()+"_count")
+		}
 	}
 	return names
 }

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,11 +55,15 @@ type allocator struct {
 	namespace string
 	class     string
 	metrics   *metrics.Client
+	// waits measures how long services wait for their first address, in seconds.
+	waits prometheus.Observer
 
 	// queued is closed when there is a queue.
 	queued chan struct{}
 	queue  workqueue.TypedRateLimitingInterface[work]
 	term   term
+	// announcements tell on services what is decided, and whether it is announced.
+	announcements *announcements
 
 	mu     sync.Mutex
 	keeper config.Keeper
@@ -81,24 +87,29 @@ type decisions struct {
 	// cleared is why services lose addresses, until they are told.
 	cleared map[lb.ServiceKey]string
 	told    map[lb.ServiceKey]telling
+	// unserved are those that hold no address and never did, with when they were created.
+	unserved map[lb.ServiceKey]time.Time
 }
 
 func newDecisions() decisions {
 	return decisions{
-		ledger:  ipam.NewLedger(),
-		leaving: newLeaving(),
-		cleared: map[lb.ServiceKey]string{},
-		told:    map[lb.ServiceKey]telling{},
+		ledger:   ipam.NewLedger(),
+		leaving:  newLeaving(),
+		cleared:  map[lb.ServiceKey]string{},
+		told:     map[lb.ServiceKey]telling{},
+		unserved: map[lb.ServiceKey]time.Time{},
 	}
 }
 
-func newAllocator(l logger, c client.Client, stored client.Reader, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, namespace, class string) *allocator {
-	return &allocator{
-		logger: l, client: c, stored: stored, events: events, state: state, metrics: m, namespace: namespace, class: class,
+func newAllocator(l logger, c client.Client, stored client.Reader, events *kube.Events, state *kube.ConfigurationState, m *metrics.Client, waits prometheus.Observer, namespace, class string) *allocator {
+	a := &allocator{
+		logger: l, client: c, stored: stored, events: events, state: state, metrics: m, waits: waits, namespace: namespace, class: class,
 		decisions:    newDecisions(),
 		queued:       make(chan struct{}),
 		usageChanged: make(chan struct{}, 1),
 	}
+	a.announcements = newAnnouncements(a)
+	return a
 }
 
 // ready reports whether there is somebody who decides about services: this replica, which
@@ -182,6 +193,7 @@ func (a *allocator) decide(svc *corev1.Service) (*corev1.Service, lb.Decision) {
 	defer a.mu.Unlock()
 	svc = a.written.Newest(svc)
 	read := kube.Service(svc)
+	a.noteUnserved(svc, read)
 	d := a.assign(read)
 	a.leaves(read.Key, minus(read.Held, d.Addresses))
 	a.changed()
@@ -211,11 +223,12 @@ func (a *allocator) leaves(key lb.ServiceKey, addrs []netip.Addr) {
 	}
 }
 
-// release frees what a service held that is gone.
-func (a *allocator) release(key lb.ServiceKey) {
+// release frees what a service held that is gone, and reports whether it held anything.
+func (a *allocator) release(key lb.ServiceKey) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if held := a.ledger.Holder(key); len(held) > 0 {
+	held := a.ledger.Holder(key)
+	if len(held) > 0 {
 		level.Info(a.logger).Log("msg", "addresses released", "service", key, "addresses", lb.Join(held))
 	}
 	a.ledger.Release(key)
@@ -223,19 +236,44 @@ func (a *allocator) release(key lb.ServiceKey) {
 	a.written.Forget(key)
 	delete(a.told, key)
 	delete(a.cleared, key)
+	delete(a.unserved, key)
 	a.changed()
+	return len(held) > 0
 }
 
 // letGo frees what a service held that is not ours to serve any more, and removes our
-// marks from it unless it belongs to another load balancer now.
+// marks from it. Of one that belongs to another load balancer now it removes what that
+// would not: conditions, if they are ours for certain.
 func (a *allocator) letGo(ctx context.Context, svc *corev1.Service) error {
-	a.release(kube.Key(svc))
-	nothing := kube.Assignment{}
-	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer || nothing.Records(svc) {
-		return nil
+	held := a.release(kube.Key(svc))
+	nothing, err := kube.Assignment{Conditions: kube.NoConditions()}, error(nil)
+	switch {
+	case svc.Spec.Type != corev1.ServiceTypeLoadBalancer && !nothing.Records(svc):
+		_, err = nothing.Write(ctx, a.client, svc)
+	case svc.Spec.Type == corev1.ServiceTypeLoadBalancer && held && !kube.Says(svc, nothing.Conditions):
+		_, err = kube.WriteConditions(ctx, a.client, svc, nothing.Conditions)
 	}
-	_, err := nothing.Write(ctx, a.client, svc)
 	return client.IgnoreNotFound(err)
+}
+
+// standing returns a service of ours as it now is, with what its user was told last, unless a
+// write is under way or due that changes what it holds.
+func (a *allocator) standing(ctx context.Context, key lb.ServiceKey) (svc *corev1.Service, told telling, ok bool, err error) {
+	svc = &corev1.Service{} // it is not changed
+	if err := a.client.Get(ctx, types.NamespacedName(key), svc, client.UnsafeDisableDeepCopy); err != nil || !kube.Handled(svc, a.class) {
+		return nil, telling{}, false, client.IgnoreNotFound(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.config == nil {
+		return nil, telling{}, false, nil
+	}
+	svc = a.written.Newest(svc)
+	if told = a.told[key]; told.uid != svc.UID {
+		told = telling{}
+	}
+	shown, given := kube.Held(svc), a.ledger.Holder(key)
+	return svc, told, len(minus(shown, given))+len(minus(given, shown)) == 0, nil
 }
 
 // changed wakes the services that the ledger found addresses for, and who reports usage.
@@ -330,6 +368,7 @@ func (a *allocator) decideAll(services []*corev1.Service) {
 		if told := a.told[read[i].Key]; len(left) > 0 || !assignment(d).Records(svc) || told != tellingOf(d, svc) {
 			a.queue.Add(work{read[i].Key})
 		}
+		a.announcements.look(read[i].Key)
 	}
 }
 
@@ -394,6 +433,7 @@ func (a *allocator) catchUp(ctx context.Context, list *corev1.ServiceList) error
 func (a *allocator) apply(ctx context.Context, svc *corev1.Service, d lb.Decision) error {
 	want := assignment(d)
 	if !want.Records(svc) {
+		want.Conditions = a.announcements.foresee(svc, d)
 		stored, err := want.Write(ctx, a.client, svc)
 		if apierrors.IsNotFound(err) {
 			return nil // its own event follows
@@ -412,6 +452,7 @@ func (a *allocator) apply(ctx context.Context, svc *corev1.Service, d lb.Decisio
 		level.Info(a.logger).Log("msg", "status written", "service", kube.Key(svc), "addresses", lb.Join(d.Addresses), "pool", d.Pool, "reason", d.Reason)
 	}
 	a.tell(svc, d)
+	a.announcements.look(kube.Key(svc))
 	return nil
 }
 
@@ -420,7 +461,24 @@ func (a *allocator) remember(stored *corev1.Service) {
 	defer a.mu.Unlock()
 	a.written.Add(stored)
 	read := kube.Service(stored)
+	a.noteServed(read)
 	a.leaves(read.Key, minus(read.Held, a.ledger.Holder(read.Key)))
+}
+
+// noteUnserved notes that a service waits for its first address. One that was judged before
+// may have lost one since it was created.
+func (a *allocator) noteUnserved(svc *corev1.Service, read lb.Service) {
+	if _, known := a.unserved[read.Key]; !known && len(read.Held) == 0 && meta.FindStatusCondition(svc.Status.Conditions, kube.AddressAssigned) == nil {
+		a.unserved[read.Key] = kube.Created(svc, time.Now())
+	}
+}
+
+// noteServed measures how long a service has waited that holds an address now.
+func (a *allocator) noteServed(read lb.Service) {
+	if created, ok := a.unserved[read.Key]; ok && len(read.Held) > 0 {
+		a.waits.Observe(time.Since(created).Seconds())
+		delete(a.unserved, read.Key)
+	}
 }
 
 func assignment(d lb.Decision) kube.Assignment {

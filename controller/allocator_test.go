@@ -35,10 +35,10 @@ func (c *cluster) wantEvents(want ...string) {
 
 func (c *cluster) wantWrites(n int) {
 	c.t.Helper()
-	if c.writes != n {
-		c.t.Errorf("%d writes since the last count, want %d", c.writes, n)
+	if got := int(c.writes.Load()); got != n {
+		c.t.Errorf("%d writes since the last count, want %d", got, n)
 	}
-	c.writes = 0
+	c.writes.Store(0)
 }
 
 func TestANewServiceIsGivenAnAddressInOneWrite(t *testing.T) {
@@ -58,7 +58,7 @@ func TestLookingAgainChangesNothingAndSaysNothing(t *testing.T) {
 		`Warning bad: deprecatedAnnotation: deprecated annotations in use, write them with the prefix metallb.io/: metallb.universe.tf/loadBalancerIPs`,
 		`Warning bad: LoadBalancerFailed: metallb.io/loadBalancerIPs: invalid IP address "nonsense"`,
 	)
-	c.writes = 0
+	c.writes.Store(0)
 	for range 3 {
 		c.look("web", "late", "bad")
 		c.lookAtPools()
@@ -138,7 +138,7 @@ func TestAServiceThatIsNoLoadBalancerAnyMoreLosesItsMarks(t *testing.T) {
 	c.change("web", func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeClusterIP })
 	c.look("web")
 	c.wantStatuses(map[string]string{"web": "", "waits": "192.0.2.1 blue"})
-	c.writes = 0
+	c.writes.Store(0)
 	c.look("web")
 	c.wantWrites(0)
 }
@@ -266,7 +266,7 @@ func TestABadPoolIsReportedOnceAndHarmsNobody(t *testing.T) {
 	c := newCluster(t, pool("blue", "192.0.2.1/32"), pool("green", "198.51.100.1/32"), service("web", 0), service("api", 1))
 	c.look("web", "api")
 	c.newEvents()
-	c.writes = 0
+	c.writes.Store(0)
 	c.setAddresses("blue", "192.0.2.1/32", "nonsense")
 	c.lookAtPools()
 	c.lookAtPools()
@@ -283,7 +283,7 @@ func TestABadAdvertisementIsReportedAndMovesNoAddress(t *testing.T) {
 	c := newCluster(t, pool("blue", "192.0.2.1/32"), service("web", 0))
 	c.look("web")
 	c.newEvents()
-	c.writes = 0
+	c.writes.Store(0)
 	bad := &v1beta1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "lan"}}
 	bad.Spec.IPAddressPools = []string{"blue", "blue"}
 	c.create(bad)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ type cluster struct {
 	api    client.WithWatch
 	told   *eventSink
 	marks  int
-	writes int
+	writes atomic.Int32
 	// refuse is what the API server answers to writes of status, if it is set.
 	refuse error
 	// lagging are Services as the cache shows them, where that is behind.
@@ -71,7 +72,7 @@ func (c *cluster) restart() {
 	c.t.Cleanup(stop)
 	go func() { _ = events.Start(ctx) }()
 	cached := interceptor.NewClient(c.api, interceptor.Funcs{Get: c.get, List: c.list})
-	c.allocator = newAllocator(log.NewNopLogger(), cached, c.api, events, &kube.ConfigurationState{}, metrics.NewClient(prometheus.NewRegistry()), "metallb-system", "")
+	c.allocator = newAllocator(log.NewNopLogger(), cached, c.api, events, &kube.ConfigurationState{}, metrics.NewClient(prometheus.NewRegistry()), metrics.NewAssignments(prometheus.NewRegistry()), "metallb-system", "")
 	c.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[work]())
 	c.term.begin(ctx)
 }
@@ -101,7 +102,7 @@ func (c *cluster) list(ctx context.Context, api client.WithWatch, into client.Ob
 
 // patchStatus takes all that a write of status may carry: annotations too.
 func (c *cluster) patchStatus(ctx context.Context, api client.Client, _ string, obj client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
-	c.writes++
+	c.writes.Add(1)
 	if c.refuse != nil {
 		return c.refuse
 	}
@@ -126,7 +127,7 @@ func (c *cluster) patchStatus(ctx context.Context, api client.Client, _ string, 
 }
 
 func (c *cluster) updateStatus(ctx context.Context, api client.Client, _ string, obj client.Object, _ ...client.SubResourceUpdateOption) error {
-	c.writes++
+	c.writes.Add(1)
 	if c.refuse != nil {
 		return c.refuse
 	}

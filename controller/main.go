@@ -111,8 +111,12 @@ func addParts(ctx context.Context, mgr ctrl.Manager, f *fence, logger logger, o 
 	if err := state.Watch(ctx, mgr); err != nil {
 		return fmt.Errorf("watch ConfigurationStates: %w", err)
 	}
-	a := newAllocator(logger, mgr.GetClient(), mgr.GetAPIReader(), events, state, herald.NewClient(metrics.Registry), o.Namespace, o.LoadBalancerClass)
+	a := newAllocator(logger, mgr.GetClient(), mgr.GetAPIReader(), events, state, herald.NewClient(metrics.Registry), herald.NewAssignments(metrics.Registry), o.Namespace, o.LoadBalancerClass)
+	if err := a.announcements.watch(mgr); err != nil {
+		return fmt.Errorf("watch who announces: %w", err)
+	}
 	herald.RegisterPools(metrics.Registry, a.poolMetrics)
+	herald.RegisterProblems(metrics.Registry, a.problemMetrics)
 	if err := a.register(mgr); err != nil {
 		return fmt.Errorf("watch services: %w", err)
 	}
@@ -124,7 +128,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, f *fence, logger logger, o 
 		return err
 	}
 	candidacy.follow = a.follow
-	candidacy.lead = []part{a, state, newPoolStatuses(logger, mgr.GetClient(), a, o.Namespace), newMemberlistSecret(logger, mgr, o)}
+	candidacy.lead = []part{a, a.announcements, state, newPoolStatuses(logger, mgr.GetClient(), a, o.Namespace), newObjectStatuses(logger, mgr, o.Namespace, a.announcements.see), newMemberlistSecret(logger, mgr, o)}
 	if err := mgr.Add(events); err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/herald-lb/herald/internal/config"
+	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/metrics"
 )
 
@@ -17,6 +19,29 @@ func (a *allocator) poolMetrics() []metrics.Pool {
 			InUseIPv6: float64(u.AssignedIPv6),
 			Services:  float64(holders[u.Pool]),
 		})
+	}
+	return out
+}
+
+// problemMetrics counts the problems of the configuration by kind, for a scrape: of all of
+// it, where that is gathered.
+func (a *allocator) problemMetrics() map[string]int {
+	if all := a.announcements.problems.Load(); all != nil {
+		return byKind(*all)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return byKind(a.problems)
+}
+
+// byKind counts problems by the kind of object that has them.
+func byKind(problems []lb.Problem) map[string]int {
+	out := map[string]int{}
+	for _, kind := range config.Kinds() {
+		out[kind] = 0
+	}
+	for _, p := range problems {
+		out[p.Object.Kind]++
 	}
 	return out
 }

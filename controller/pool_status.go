@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,7 +19,7 @@ import (
 // thousands of services they are not worth a write for each.
 const poolStatusPause = time.Second
 
-// poolStatuses keeps the status of each IPAddressPool true.
+// poolStatuses keeps the counters in the status of each IPAddressPool true.
 type poolStatuses struct {
 	logger    logger
 	client    client.Client
@@ -61,7 +62,8 @@ func (s *poolStatuses) write(ctx context.Context) error {
 	for i := range pools.Items {
 		pool := &pools.Items[i]
 		want, known := usage[pool.Name]
-		if !known || pool.Status == want {
+		want.Conditions = pool.Status.Conditions
+		if !known || equality.Semantic.DeepEqual(pool.Status, want) {
 			continue
 		}
 		pool.Status = want

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/herald-lb/herald/internal/bfd"
@@ -23,16 +24,20 @@ type engines struct {
 	bgp    *bgp.Speaker
 	bfd    *bfd.Process
 	paths  *paths
+	// durations are measured where frames are sent.
+	durations *durations
 }
 
 // bfdCommand, as the only argument, makes this program the process that keeps BFD's sessions:
 // its packets must not wait for what else a speaker does.
 const bfdCommand = "bfd"
 
-func newEngines(l logger, o options) engines {
+func newEngines(l logger, o options, registry prometheus.Registerer) engines {
+	d := newDurations(registry)
 	e := engines{
-		layer2: layer2.New(l, layer2.Config{Refresh: o.refresh}),
-		bgp:    bgp.New(l, bgp.Config{Node: o.node}),
+		layer2:    layer2.New(l, layer2.Config{Refresh: o.refresh, Gained: d.sent}),
+		bgp:       bgp.New(l, bgp.Config{Node: o.node}),
+		durations: d,
 	}
 	e.paths = newPaths(e.bgp)
 	e.bfd = bfd.NewProcess(l, []string{"/proc/self/exe", bfdCommand}, e.paths.changed)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync"
+	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -12,7 +13,9 @@ type inbox struct {
 	mu         sync.Mutex
 	services   map[lb.ServiceKey]struct{}
 	everything bool
-	signal     chan struct{}
+	// since is when the first of what is in here came.
+	since  time.Time
+	signal chan struct{}
 }
 
 func newInbox() *inbox {
@@ -23,6 +26,7 @@ func newInbox() *inbox {
 func (b *inbox) addService(key lb.ServiceKey) {
 	b.mu.Lock()
 	b.services[key] = struct{}{}
+	b.note()
 	b.mu.Unlock()
 	b.wake()
 }
@@ -31,8 +35,15 @@ func (b *inbox) addService(key lb.ServiceKey) {
 func (b *inbox) addEverything() {
 	b.mu.Lock()
 	b.everything = true
+	b.note()
 	b.mu.Unlock()
 	b.wake()
+}
+
+func (b *inbox) note() {
+	if b.since.IsZero() {
+		b.since = time.Now()
+	}
 }
 
 func (b *inbox) wake() {
@@ -42,11 +53,11 @@ func (b *inbox) wake() {
 	}
 }
 
-// take empties the inbox.
-func (b *inbox) take() (services map[lb.ServiceKey]struct{}, everything bool) {
+// take empties the inbox. It says since when there was something in it.
+func (b *inbox) take() (services map[lb.ServiceKey]struct{}, everything bool, since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	services, everything = b.services, b.everything
-	b.services, b.everything = map[lb.ServiceKey]struct{}{}, false
-	return services, everything
+	services, everything, since = b.services, b.everything, b.since
+	b.services, b.everything, b.since = map[lb.ServiceKey]struct{}{}, false, time.Time{}
+	return services, everything, since
 }

@@ -33,11 +33,11 @@ func TestABurstIsOneSignalAndOneEntryForEachService(t *testing.T) {
 			t.Error("two signals for what is taken at once")
 		default:
 		}
-		services, everything := b.take()
+		services, everything, _ := b.take()
 		if diff := cmp.Diff(keys("web", "api"), services); diff != "" || everything {
 			t.Errorf("everything: %t, services (-want +got):\n%s", everything, diff)
 		}
-		if services, everything := b.take(); len(services) > 0 || everything {
+		if services, everything, _ := b.take(); len(services) > 0 || everything {
 			t.Errorf("taken twice: %v, everything: %t", services, everything)
 		}
 	})
@@ -58,7 +58,7 @@ func TestWhatComesWhileTheInboxIsTakenIsNotLost(t *testing.T) {
 	go func() { senders.Wait(); close(done) }()
 	taken, everythings := 0, 0
 	take := func() {
-		services, everything := b.take()
+		services, everything, _ := b.take()
 		taken += len(services)
 		if everything {
 			everythings++

@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	e := newEngines(logger, o)
+	e := newEngines(logger, o, metrics.Registry)
 	if err := addParts(ctx, mgr, logger, o, e); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, e engi
 	sessions := newSessions(l, o, e.bgp, e.paths, mgr.GetClient(), events, r.sessions)
 	s := newSpeaker(parts{
 		logger: l, options: o, client: mgr.GetClient(), events: events, state: r.state, l2Statuses: r.layer2, bgpStatuses: r.bgp,
-		secrets: secrets, metrics: herald.NewClient(metrics.Registry), links: links, ring: ring, announcer: e.layer2, sessions: sessions, inbox: inbox,
+		secrets: secrets, metrics: herald.NewClient(metrics.Registry), links: links, ring: ring, announcer: e.layer2, sessions: sessions, inbox: inbox, durations: e.durations,
 	})
 	herald.RegisterSpeaker(metrics.Registry, s.announcedMetrics, s.layer2Metrics)
 	herald.RegisterBGP(metrics.Registry, sessions.bgpMetrics)

@@ -35,6 +35,7 @@ func (s *speaker) report(o config.Objects, problems []lb.Problem) {
 	}
 	s.problems = problems
 	s.state.Report(problems)
+	s.sessions.judge(o.Peers, problems)
 }
 
 // speaksFor reports whether this speaker is the one, of those on the nodes, that tells

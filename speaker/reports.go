@@ -5,14 +5,10 @@ import (
 	"fmt"
 
 	"github.com/go-kit/log/level"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/kube"
 )
 
@@ -37,7 +33,7 @@ func addReports(ctx context.Context, mgr ctrl.Manager, l logger, o options) (rep
 			return r, err
 		}
 	}
-	known, err := knowsSessions(ctx, mgr.GetAPIReader(), o.Namespace)
+	known, err := kube.KnowsBGPSessionStates(ctx, mgr.GetAPIReader(), o.Namespace)
 	switch {
 	case err != nil:
 		return r, fmt.Errorf("look for BGPSessionStates: %w", err)
@@ -60,16 +56,6 @@ func addKeeper(ctx context.Context, mgr ctrl.Manager, c cluster.Cluster, k keepe
 		return fmt.Errorf("watch status objects: %w", err)
 	}
 	return mgr.Add(k)
-}
-
-// knowsSessions asks the API server, since manifests that predate Herald bring neither
-// the kind nor the leave to write it.
-func knowsSessions(ctx context.Context, r client.Reader, namespace string) (bool, error) {
-	err := r.List(ctx, &v1beta1.BGPSessionStateList{}, client.InNamespace(namespace), client.Limit(1))
-	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 func addSessions(ctx context.Context, mgr ctrl.Manager, l logger, o options) (*kube.BGPSessionStates, error) {

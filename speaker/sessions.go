@@ -48,6 +48,8 @@ type sessions struct {
 	isSet  bool
 	wanted []lb.Session
 	links  []lb.Link
+	// invalid are the sessions with peers that have a problem, as if they were not opened.
+	invalid []lb.SessionState
 }
 
 func newSessions(l logger, o options, bgp routers, p *paths, c client.Client, events teller, reports *kube.BGPSessionStates) *sessions {
@@ -63,6 +65,10 @@ func (s *sessions) set(wanted []lb.Session, links []lb.Link) {
 	s.mu.Lock()
 	s.isSet, s.wanted, s.links = true, wanted, links
 	s.mu.Unlock()
+	s.lookAgain()
+}
+
+func (s *sessions) lookAgain() {
 	select {
 	case s.again <- struct{}{}:
 	default:
@@ -94,7 +100,7 @@ func (s *sessions) Start(ctx context.Context) error {
 // look has BFD watch the ways as they are now, and tells what is new.
 func (s *sessions) look(ctx context.Context) {
 	s.mu.Lock()
-	isSet, wanted, links := s.isSet, s.wanted, s.links
+	isSet, wanted, links, invalid := s.isSet, s.wanted, s.links, s.invalid
 	s.mu.Unlock()
 	if !isSet {
 		return
@@ -106,7 +112,7 @@ func (s *sessions) look(ctx context.Context) {
 		states[i] = s.about(states[i].Peer).steady(states[i])
 	}
 	if s.reports != nil {
-		s.reports.Report(states)
+		s.reports.Report(withInvalid(states, invalid))
 	}
 	for _, state := range states {
 		s.tell(ctx, state)

@@ -36,6 +36,7 @@ type parts struct {
 	announcer   *layer2.Announcer
 	sessions    *sessions
 	inbox       *inbox
+	durations   *durations
 }
 
 // speaker reads what there is to know, plans, hands the plan to the announcer and to
@@ -46,7 +47,11 @@ type speaker struct {
 	keeper   config.Keeper
 	problems []lb.Problem
 	planner  *plan.Planner
-	drain    drain
+	// view is what the planner was made of, and news is when the first of what a round is
+	// about was heard.
+	view  plan.View
+	news  time.Time
+	drain drain
 	// blind says that the other speakers are out of sight: who decides without them
 	// takes addresses from those that announce them.
 	blind bool
@@ -141,7 +146,8 @@ func (s *speaker) waitForInputs(ctx context.Context) bool {
 
 // round decides about what changed and hands the whole plan on.
 func (s *speaker) round(ctx context.Context) error {
-	keys, everything := s.inbox.take()
+	keys, everything, since := s.inbox.take()
+	s.news = since
 	read := s.readSome
 	if everything {
 		if err := s.look(ctx); err != nil {
@@ -189,7 +195,7 @@ func (s *speaker) look(ctx context.Context) error {
 	cfg, problems := s.keeper.Parse(objects)
 	s.report(objects, problems)
 	s.metrics.Loaded(len(problems) > 0)
-	s.planner = plan.New(plan.View{
+	s.view = plan.View{
 		Node:               s.options.node,
 		Config:             cfg,
 		Nodes:              objects.Nodes,
@@ -197,7 +203,8 @@ func (s *speaker) look(ctx context.Context) error {
 		Links:              links,
 		IgnoreExcludeLabel: s.options.ignoreExcludeLabel,
 		Draining:           s.draining(objects.Nodes),
-	})
+	}
+	s.planner = plan.New(s.view)
 	return nil
 }
 
@@ -266,6 +273,9 @@ func (s *speaker) conclude(key lb.ServiceKey, sub subject, now verdicts) (layer2
 		s.routes.Set(key, now.bgp.Offers)
 		s.published.set(key, bgpProtocol, advertisedOf(sub.Service, now.bgp))
 		s.tellBGP(key, sub.object, before.bgp, now.bgp)
+	}
+	if layer2 || bgp {
+		s.durations.concluded(key, before, now, s.lossOf(before.layer2.Owner, sub))
 	}
 	return layer2, bgp
 }

@@ -66,6 +66,7 @@ func newTestSpeaker(t *testing.T, funcs interceptor.Funcs, objects ...client.Obj
 		bgpStatuses: kube.NewServiceBGPStatuses(l, mgr, o.Namespace, "", o.node),
 		secrets:     kube.NewSecrets(l, c, o.Namespace, inbox.addEverything),
 		metrics:     metrics.NewClient(prometheus.NewRegistry()),
+		durations:   newDurations(prometheus.NewRegistry()),
 		links:       link.New(l, nil), ring: ring{}, announcer: layer2.New(l, layer2.Config{}),
 		sessions: newSessions(l, o, bgp, &paths{bgp: bgp, bfd: &bfdWatcher{}}, c, events, nil),
 	})

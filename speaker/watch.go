@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -73,6 +74,9 @@ func either(before, now client.Object) client.Object {
 }
 
 func (s *speaker) serviceChanged(before, now client.Object) {
+	if svc, ok := now.(*corev1.Service); ok && before == nil && s.handled(svc) {
+		s.durations.appeared(svc, time.Now())
+	}
 	o := either(before, now)
 	s.inbox.addService(lb.ServiceKey{Namespace: o.GetNamespace(), Name: o.GetName()})
 }

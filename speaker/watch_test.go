@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +28,7 @@ func pool(change func(*v1beta1.IPAddressPool)) *v1beta1.IPAddressPool {
 }
 
 func TestWhatIsLookedAtAfterAChange(t *testing.T) {
-	s := newSpeaker(parts{inbox: newInbox()})
+	s := newSpeaker(parts{inbox: newInbox(), durations: newDurations(prometheus.NewRegistry())})
 	nodes, config := onChange(s.nodeChanged), onChange(s.configChanged)
 	services, endpoints := onChange(s.serviceChanged), onChange(s.sliceChanged)
 
@@ -75,7 +76,7 @@ func TestWhatIsLookedAtAfterAChange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.change()
-			services, everything := s.inbox.take()
+			services, everything, _ := s.inbox.take()
 			if diff := cmp.Diff(tc.services, services, cmpopts.EquateEmpty()); diff != "" || everything != tc.everything {
 				t.Errorf("everything: %t, want %t; services (-want +got):\n%s", everything, tc.everything, diff)
 			}

@@ -75,8 +75,16 @@ type BFDProfileSpec struct {
 	MinimumTTL *uint32 `json:"minimumTtl,omitempty"`
 }
 
-// BFDProfileStatus is empty.
-type BFDProfileStatus struct{}
+// BFDProfileStatus is what became of the profile.
+type BFDProfileStatus struct {
+	// Conditions say whether the object is in force. Valid is False, with what is wrong as its message, where it has a
+	// mistake that was not refused when it was applied, such as a reference to what does not exist any more.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // BFDProfileList is a list of BFDProfiles.
 //

@@ -128,8 +128,17 @@ type BGPAdvertisementSpec struct {
 	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
 }
 
-// BGPAdvertisementStatus is empty: what became of an advertisement stands in the ServiceBGPStatus of each Service.
-type BGPAdvertisementStatus struct{}
+// BGPAdvertisementStatus is what became of the advertisement itself. What it does for a Service stands in the
+// ServiceBGPStatuses of that.
+type BGPAdvertisementStatus struct {
+	// Conditions say whether the object is in force. Valid is False, with what is wrong as its message, where it has a
+	// mistake that was not refused when it was applied, such as a reference to what does not exist any more.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // BGPAdvertisementList is a list of BGPAdvertisements.
 //

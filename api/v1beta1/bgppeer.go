@@ -15,6 +15,8 @@ import (
 // +kubebuilder:printcolumn:name="ASN",type=string,JSONPath=`.spec.peerASN`
 // +kubebuilder:printcolumn:name="BFD Profile",type=string,JSONPath=`.spec.bfdProfile`
 // +kubebuilder:printcolumn:name="Multi Hops",type=string,JSONPath=`.spec.ebgpMultiHop`
+// +kubebuilder:printcolumn:name="Established",type=string,JSONPath=`.status.established`
+// +kubebuilder:printcolumn:name="Problem",type=string,JSONPath=`.status.problem`
 type BGPPeer struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -211,8 +213,25 @@ type MatchExpression struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// BGPPeerStatus is empty.
-type BGPPeerStatus struct{}
+// BGPPeerStatus says how it goes with the router, over all nodes. Its fields are explained in v1beta2.
+type BGPPeerStatus struct {
+	// Established: see v1beta2.
+	//
+	// +optional
+	Established string `json:"established,omitempty"`
+
+	// Problem: see v1beta2.
+	//
+	// +optional
+	Problem string `json:"problem,omitempty"`
+
+	// Conditions: see v1beta2.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // BGPPeerList is a list of BGPPeers.
 //

@@ -72,6 +72,12 @@ type BGPSessionStateStatus struct {
 	// +optional
 	Message string `json:"message,omitempty"`
 
+	// Problem is what this node finds wrong with the BGPPeer, which is in force then as it was when it was valid last; where
+	// the node has never seen it valid, there is no session. Empty where nothing is wrong.
+	//
+	// +optional
+	Problem string `json:"problem,omitempty"`
+
 	// PrefixesAdvertised is the number of routes that the router holds from this node.
 	//
 	// +optional

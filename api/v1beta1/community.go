@@ -43,8 +43,16 @@ type CommunityAlias struct {
 	Value string `json:"value"`
 }
 
-// CommunityStatus is empty.
-type CommunityStatus struct{}
+// CommunityStatus is what became of the aliases.
+type CommunityStatus struct {
+	// Conditions say whether the object is in force. Valid is False, with what is wrong as its message, where it has a
+	// mistake that was not refused when it was applied, such as a reference to what does not exist any more.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // CommunityList is a list of Communities.
 //

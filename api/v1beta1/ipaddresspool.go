@@ -97,7 +97,8 @@ type ServiceAllocation struct {
 	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
 }
 
-// IPAddressPoolStatus counts the pool's addresses. An address that several Services share counts once.
+// IPAddressPoolStatus counts the pool's addresses, and says whether it is in force. An address that several Services
+// share counts once.
 type IPAddressPoolStatus struct {
 	// AssignedIPv4 is the number of IPv4 addresses that Services hold.
 	AssignedIPv4 int64 `json:"assignedIPv4"`
@@ -111,6 +112,14 @@ type IPAddressPoolStatus struct {
 	// AvailableIPv6 is the number of IPv6 addresses still free to be given away. It stays at 9223372036854775807 where
 	// the pool holds more than can be counted, as a range of a /66 or larger does.
 	AvailableIPv6 int64 `json:"availableIPv6"`
+
+	// Conditions say whether the object is in force. Valid is False, with what is wrong as its message, where it has a
+	// mistake that was not refused when it was applied, such as a reference to what does not exist any more.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // IPAddressPoolList is a list of IPAddressPools.

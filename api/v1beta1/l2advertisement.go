@@ -82,8 +82,17 @@ type PreferredNodeSelector struct {
 	Preference metav1.LabelSelector `json:"preference"`
 }
 
-// L2AdvertisementStatus is empty: what became of an advertisement stands in the ServiceL2Status of each Service.
-type L2AdvertisementStatus struct{}
+// L2AdvertisementStatus is what became of the advertisement itself. What it does for a Service stands in the
+// ServiceL2Status of that.
+type L2AdvertisementStatus struct {
+	// Conditions say whether the object is in force. Valid is False, with what is wrong as its message, where it has a
+	// mistake that was not refused when it was applied, such as a reference to what does not exist any more.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // L2AdvertisementList is a list of L2Advertisements.
 //

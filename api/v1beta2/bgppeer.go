@@ -16,6 +16,8 @@ import (
 // +kubebuilder:printcolumn:name="ASN",type=string,JSONPath=`.spec.peerASN`
 // +kubebuilder:printcolumn:name="BFD Profile",type=string,JSONPath=`.spec.bfdProfile`
 // +kubebuilder:printcolumn:name="Multi Hops",type=string,JSONPath=`.spec.ebgpMultiHop`
+// +kubebuilder:printcolumn:name="Established",type=string,JSONPath=`.status.established`
+// +kubebuilder:printcolumn:name="Problem",type=string,JSONPath=`.status.problem`
 type BGPPeer struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -209,8 +211,30 @@ const (
 	DynamicASNExternal DynamicASN = "external"
 )
 
-// BGPPeerStatus is empty: how it goes with a router stands in the BGPSessionState of each node.
-type BGPPeerStatus struct{}
+// BGPPeerStatus says how it goes with the router, over all nodes. What each node has to say stands in its
+// BGPSessionState.
+type BGPPeerStatus struct {
+	// Established is how many sessions with the router are established, of as many as there should be, such as "2/3":
+	// one for each node that nodeSelectors select and that runs a speaker. What a node says counts while it is ready.
+	//
+	// +optional
+	Established string `json:"established,omitempty"`
+
+	// Problem says in words what keeps the peer, or the session of one of the nodes, from working. Empty where nothing
+	// does.
+	//
+	// +optional
+	Problem string `json:"problem,omitempty"`
+
+	// Conditions are Established, which is True while all sessions are that there should be, and else says of each node
+	// why its session is not; and Valid, which is False, with what is wrong as its message, where the object has a
+	// mistake that was not refused when it was applied, such as a reference to what does not exist any more.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // BGPPeerList is a list of BGPPeers.
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -151,7 +152,6 @@ func TestStartingOverAClusterThatWasServedBefore(t *testing.T) {
 	s := newStage(t)
 	s.pool("inherited", ranges("10.15.0.0/24", "fd0f::/64"))
 	var heirs []heir
-	var before map[string]string
 	restart(s.ctx, s.T, (*Controller).Stop, func() {
 		for _, i := range rand.Perm(30) {
 			four, six := fmt.Sprintf("10.15.0.%d", 100-i), fmt.Sprintf("fd0f::%x", 100-i)
@@ -165,12 +165,6 @@ func TestStartingOverAClusterThatWasServedBefore(t *testing.T) {
 			h.svc = svc
 			heirs = append(heirs, h)
 		}
-		before = map[string]string{}
-		for _, h := range heirs {
-			if now := s.get(h.svc); now.Annotations[allocatedFrom] != "" {
-				before[h.svc.Name] = now.ResourceVersion
-			}
-		}
 		// Those that wait come first in every order but the right one.
 		for i := range 5 {
 			s.service(fmt.Sprintf("a-%d", i), both)
@@ -181,12 +175,15 @@ func TestStartingOverAClusterThatWasServedBefore(t *testing.T) {
 	}
 	s.settle()
 	for _, h := range heirs {
-		if now := s.get(h.svc); before[h.svc.Name] != "" && now.ResourceVersion != before[h.svc.Name] {
-			s.Errorf("Service %s was written, though all was right", h.svc.Name)
-		}
 		if got := observed.assignments(h.svc.UID); len(got) != 2 {
 			s.Errorf("Service %s was given %q one after the other", h.svc.Name, got)
 		}
+		s.await("a condition of "+h.svc.Name, func() error {
+			if now := s.get(h.svc); !meta.IsStatusConditionTrue(now.Status.Conditions, "metallb.io/AddressAssigned") {
+				return fmt.Errorf("they are %v", now.Status.Conditions)
+			}
+			return nil
+		})
 	}
 	for i := range 5 {
 		first := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("a-%d", i)}}

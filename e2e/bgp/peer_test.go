@@ -203,35 +203,6 @@ func TestPeerPort(t *testing.T) {
 	awaitSession(ctx, t, bird, node1.V4, established)
 }
 
-const profile = `
-apiVersion: metallb.io/v1beta1
-kind: BFDProfile
-metadata: {name: fast}
-spec: {transmitInterval: 100, receiveInterval: 100, detectMultiplier: 3}
-`
-
-// BFD watches the path of a session. When the router's end of it dies, the session is down, though BGP itself would go on.
-func TestBFDProfile(t *testing.T) {
-	ctx := begin(t)
-	create(ctx, t, profile)
-	watched := func(s sessionState) error { return errors.Join(isUp(s), want("BFD state", s.BFDStatus, "Up")) }
-	neighbour := router.Neighbour{Address: node1.V4, ASN: nodesASN, BFD: &router.BFD{Interval: 100 * time.Millisecond}}
-	for name, r := range map[string]aRouter{"frr": frr, "bird": bird} {
-		configure(ctx, t, r, neighbour)
-		create(ctx, t, peer(name, lab.AddressesOf(r.Host()).V4, append(slices.Clone(external), "bfdProfile: fast", on("node1"))...))
-	}
-	awaitState(ctx, t, "node1", "frr", watched)
-	awaitState(ctx, t, "node1", "bird", watched)
-
-	must(t, frr.KillBFD())
-	awaitState(ctx, t, "node1", "frr", because("bfdDown"))
-	awaitEvent(ctx, t, "frr", "bfdDown")
-	awaitState(ctx, t, "node1", "bird", watched)
-	must(t, frr.StartBFD(ctx))
-	configure(ctx, t, frr, neighbour)
-	awaitState(ctx, t, "node1", "frr", watched)
-}
-
 // The lab's kernel knows no VRF. What is left to see is that the session's socket is bound to the device of that name: it
 // does not come up over another one, nor over none.
 func TestVRF(t *testing.T) {

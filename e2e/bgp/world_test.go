@@ -38,7 +38,12 @@ const (
 // Herald has said since it began is printed.
 func begin(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	return beginFor(t, time.Minute)
+}
+
+func beginFor(t *testing.T, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	start := time.Now()
 	t.Cleanup(func() {
 		cancel()
@@ -324,9 +329,9 @@ func nodes4() (all []netip.Addr) {
 
 // sessionState is the status of a BGPSessionState.
 type sessionState struct {
-	Node, BGPPeer, Peer, VRF, BGPStatus, Reason, Message, BFDStatus string
-	Since                                                           *metav1.Time
-	PrefixesAdvertised                                              int32
+	Node, BGPPeer, Peer, VRF, BGPStatus, Reason, Message, BFDStatus, BFDDiagnostic string
+	Since                                                                          *metav1.Time
+	PrefixesAdvertised                                                             int32
 }
 
 // awaitState waits until what a node says of its session with a peer is as wanted.

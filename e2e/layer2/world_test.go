@@ -82,6 +82,16 @@ func byHand(svc *corev1.Service) { svc.Spec.Selector = nil }
 // options change it before it is created, and it goes with the test.
 func service(ctx context.Context, t *testing.T, name string, options ...func(*corev1.Service)) []netip.Addr {
 	t.Helper()
+	svc := create(ctx, t, name, options...)
+	addresses, err := herald.AwaitAddresses(ctx, cluster, "default", name, len(svc.Spec.ClusterIPs))
+	must(t, err)
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return addresses
+}
+
+// create is service, for one that may not get an address.
+func create(ctx context.Context, t *testing.T, name string, options ...func(*corev1.Service)) *corev1.Service {
+	t.Helper()
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{"test": name}, Annotations: map[string]string{}},
 		Spec: corev1.ServiceSpec{
@@ -95,10 +105,7 @@ func service(ctx context.Context, t *testing.T, name string, options ...func(*co
 	svc, err := cluster.Client().CoreV1().Services("default").Create(ctx, svc, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() { removeService(t, name) })
-	addresses, err := herald.AwaitAddresses(ctx, cluster, "default", name, len(svc.Spec.ClusterIPs))
-	must(t, err)
-	slices.SortFunc(addresses, netip.Addr.Compare)
-	return addresses
+	return svc
 }
 
 func removeService(t *testing.T, name string) {

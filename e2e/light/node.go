@@ -105,6 +105,7 @@ func (n *Node) observe(ctx context.Context, pod *corev1.Pod) {
 	if pod.DeletionTimestamp != nil {
 		r.end()
 	}
+	r.touch() // others write its status, too, such as the node controller while the node is cut off
 }
 
 func (n *Node) forget(object any) {

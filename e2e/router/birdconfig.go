@@ -3,6 +3,7 @@ package router
 import (
 	_ "embed"
 	"fmt"
+	"net/netip"
 	"strings"
 	"text/template"
 
@@ -17,8 +18,19 @@ var birdConfig = template.Must(template.New("bird.conf").Parse(birdTemplate))
 // birdValues are what the template needs.
 type birdValues struct {
 	Config
-	RouterID string
+	Own      lab.Addresses
 	Families []birdFamily
+}
+
+// RouterID identifies the router.
+func (v birdValues) RouterID() netip.Addr { return v.Own.V4 }
+
+// Source is the router's own address towards a neighbour: BIRD wants to be told where BFD is to watch several hops.
+func (v birdValues) Source(neighbour netip.Addr) netip.Addr {
+	if neighbour.Is4() {
+		return v.Own.V4
+	}
+	return v.Own.V6
 }
 
 type birdFamily struct {
@@ -30,7 +42,7 @@ type birdFamily struct {
 func renderBIRD(host lab.Host, c Config) (string, error) {
 	var out strings.Builder
 	err := birdConfig.Execute(&out, birdValues{
-		Config: c, RouterID: lab.AddressesOf(host).V4.String(), Families: []birdFamily{{"ipv4", true}, {"ipv6", false}},
+		Config: c, Own: lab.AddressesOf(host), Families: []birdFamily{{"ipv4", true}, {"ipv6", false}},
 	})
 	return out.String(), err
 }

@@ -46,6 +46,11 @@ type Objects struct {
 	past past
 }
 
+// Kinds are those of the objects that can have problems.
+func Kinds() []string {
+	return []string{poolKind, l2AdvertisementKind, peerKind, bgpAdvertisementKind, bfdProfileKind, communityKind}
+}
+
 // Namespace is a Kubernetes Namespace.
 type Namespace struct {
 	Name   string

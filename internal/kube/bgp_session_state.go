@@ -1,11 +1,14 @@
 package kube
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-kit/log"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
@@ -21,6 +24,16 @@ type BGPSessionStates struct {
 	// reported are the names of the objects that the last report was about. They belong
 	// to the goroutine that reports.
 	reported map[string]bool
+}
+
+// KnowsBGPSessionStates reports whether the cluster knows the kind, and lets it be read: manifests
+// that predate Herald bring neither the kind nor the leave.
+func KnowsBGPSessionStates(ctx context.Context, r client.Reader, namespace string) (bool, error) {
+	err := r.List(ctx, &v1beta1.BGPSessionStateList{}, client.InNamespace(namespace), client.Limit(1))
+	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // NewBGPSessionStates returns the keeper of the objects of one node.
@@ -61,10 +74,11 @@ func (s *BGPSessionStates) status(state lb.SessionState) v1beta1.BGPSessionState
 	out := v1beta1.BGPSessionStateStatus{
 		Node: string(s.node), BGPPeer: string(state.Peer), Peer: state.Interface, VRF: state.VRF,
 		BGPStatus: string(state.Status), Since: inSeconds(state.Since), Reason: string(state.Down), Message: state.LastError,
+		Problem:            state.Problem,
 		PrefixesAdvertised: int32(state.Advertised),
 		BFDStatus:          "N/A",
 	}
-	if out.Peer == "" {
+	if out.Peer == "" && state.Address.IsValid() {
 		out.Peer = state.Address.String()
 	}
 	if bfd := state.BFD; bfd != nil {

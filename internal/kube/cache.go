@@ -65,12 +65,19 @@ func ofNode(namespace string, node lb.NodeName) cache.ByObject {
 	}
 }
 
-// strip drops what is never looked at and makes up most of an object's size.
+// strip drops what is never looked at and makes up most of an object's size, and keeps once
+// what thousands of Services say alike.
 func strip(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *corev1.Node:
 		o.Status.Images = nil
 		o.ManagedFields = nil
+	case *corev1.Service:
+		o.ManagedFields = nil
+		for i := range o.Status.Conditions {
+			c := &o.Status.Conditions[i]
+			c.Type, c.Status, c.Reason, c.Message = shared(c.Type), shared(c.Status), shared(c.Reason), shared(c.Message)
+		}
 	case client.Object:
 		o.SetManagedFields(nil)
 	}

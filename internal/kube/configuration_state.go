@@ -21,6 +21,9 @@ import (
 	"github.com/herald-lb/herald/internal/lb"
 )
 
+// labelNodeName is that of a ConfigurationState, whose labels are others than those of status objects.
+const labelNodeName = "metallb.io/node-name"
+
 // Reporter says who reports on the configuration, and how its report is known.
 type Reporter struct {
 	// Name of the ConfigurationState: "controller", or "speaker-" and the node.
@@ -140,7 +143,7 @@ func (s *ConfigurationState) write(ctx context.Context) error {
 func (s *ConfigurationState) applyObject(ctx context.Context) error {
 	labels := map[string]string{"metallb.io/component-type": s.Component}
 	if s.Node != "" {
-		labels["metallb.io/node-name"] = s.Node
+		labels[labelNodeName] = s.Node
 	}
 	owners := []metav1.OwnerReference{}
 	if s.Pod != "" {
@@ -173,7 +176,7 @@ func (s *ConfigurationState) apply(part map[string]any, send func(client.Object,
 
 // status is what the object should say, given what it says now.
 func (s *ConfigurationState) status(problems []lb.Problem, stored v1beta1.ConfigurationStateStatus) v1beta1.ConfigurationStateStatus {
-	c := metav1.Condition{Type: s.Condition, Status: metav1.ConditionTrue, Reason: "Reconciled", LastTransitionTime: metav1.Now()}
+	c := metav1.Condition{Type: s.Condition, Status: metav1.ConditionTrue, Reason: string(lb.Reconciled), LastTransitionTime: metav1.Now()}
 	want := v1beta1.ConfigurationStateStatus{Result: v1beta1.ConfigurationValid}
 	if len(problems) > 0 {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(lb.ConfigurationError), Summary(problems)

@@ -14,12 +14,15 @@ type Overlay struct {
 	written map[lb.ServiceKey]*corev1.Service
 }
 
-// Add remembers a Service as the API server stored it.
+// Add remembers a Service as the API server stored it, unless a later one of our writes is
+// remembered already.
 func (o *Overlay) Add(stored *corev1.Service) {
 	if o.written == nil {
 		o.written = map[lb.ServiceKey]*corev1.Service{}
 	}
-	o.written[Key(stored)] = stored
+	if known, ok := o.written[Key(stored)]; !ok || !newer(known, stored) {
+		o.written[Key(stored)] = stored
+	}
 }
 
 // Forget drops what was remembered of a Service that is gone.
@@ -31,10 +34,15 @@ func (o *Overlay) Newest(cached *corev1.Service) *corev1.Service {
 	if !ok {
 		return cached
 	}
-	order, err := resourceversion.CompareResourceVersion(cached.ResourceVersion, ours.ResourceVersion)
-	if ours.UID == cached.UID && err == nil && order < 0 {
+	if newer(ours, cached) {
 		return ours
 	}
 	o.Forget(Key(cached))
 	return cached
+}
+
+// newer reports whether a is a later version of the same object.
+func newer(a, b *corev1.Service) bool {
+	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	return a.UID == b.UID && err == nil && order > 0
 }

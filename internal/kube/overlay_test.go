@@ -46,6 +46,22 @@ func TestTheOverlayShowsTheNewerOfCacheAndOwnWrite(t *testing.T) {
 	}
 }
 
+// Two writes that went out side by side may be told of in the wrong order.
+func TestTheOverlayKeepsTheLastOfOwnWrites(t *testing.T) {
+	var o kube.Overlay
+	last := version("1", "102")
+	o.Add(last)
+	o.Add(version("1", "101"))
+	if got := o.Newest(version("1", "100")); got != last {
+		t.Errorf("shown is version %s", got.ResourceVersion)
+	}
+	other := version("2", "90")
+	o.Add(other)
+	if got := o.Newest(version("2", "80")); got != other {
+		t.Errorf("shown is version %s of %s, which is another", got.ResourceVersion, got.UID)
+	}
+}
+
 func TestTheOverlayForgetsWhatTheCacheHasShown(t *testing.T) {
 	var o kube.Overlay
 	o.Add(version("1", "101"))

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -42,6 +43,15 @@ func Classed(svc *corev1.Service, class string) bool {
 // Handled reports whether a Service is ours to give an address to.
 func Handled(svc *corev1.Service, class string) bool {
 	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer && Classed(svc, class)
+}
+
+// Created is when a Service was created, as closely as who first saw it at a moment can tell:
+// Kubernetes keeps the second alone. It is never too early, and less than a second too late.
+func Created(svc *corev1.Service, seen time.Time) time.Time {
+	if latest := svc.CreationTimestamp.Add(time.Second); latest.Before(seen) {
+		return latest
+	}
+	return seen
 }
 
 // Service reads what Herald needs to know of a Service.

@@ -3,12 +3,10 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/herald-lb/herald/internal/lb"
@@ -19,11 +17,17 @@ import (
 type Assignment struct {
 	Addresses []netip.Addr
 	Pool      lb.PoolName
+	// Conditions travel along.
+	Conditions []Condition
 }
 
 // Records reports whether the Service already says so, so that nothing is to be
 // written. The API server fills in an absent ipMode as VIP, so both are the same.
 func (a Assignment) Records(svc *corev1.Service) bool {
+	return a.recordsAddresses(svc) && Says(svc, a.Conditions)
+}
+
+func (a Assignment) recordsAddresses(svc *corev1.Service) bool {
 	ingress := svc.Status.LoadBalancer.Ingress
 	if svc.Annotations[annotationAllocatedFrom] != string(a.Pool) || len(ingress) != len(a.Addresses) {
 		return false
@@ -46,28 +50,22 @@ func (a Assignment) Records(svc *corev1.Service) bool {
 // stored it. Roles that predate Herald grant update alone; under those
 // it does the same with an update.
 func (a Assignment) Write(ctx context.Context, c client.Client, svc *corev1.Service) (*corev1.Service, error) {
-	patch, err := a.patch(svc)
+	conditions, changed := withConditions(svc, a.Conditions)
+	patch, err := a.patch(svc, conditions, changed)
 	if err != nil {
 		return nil, err
 	}
-	out := &corev1.Service{}
-	out.Namespace, out.Name = svc.Namespace, svc.Name
-	err = c.Status().Patch(ctx, out, client.RawPatch(types.MergePatchType, patch))
-	if apierrors.IsForbidden(err) {
-		out = svc.DeepCopy()
-		a.apply(out)
-		err = c.Status().Update(ctx, out)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("write status of service %s: %w", Key(svc), err)
-	}
-	return out, nil
+	return writeStatus(ctx, c, svc, patch, func(svc *corev1.Service) { a.apply(svc, conditions) })
 }
 
-func (a Assignment) patch(svc *corev1.Service) ([]byte, error) {
+func (a Assignment) patch(svc *corev1.Service, conditions []metav1.Condition, changed bool) ([]byte, error) {
 	var pool any
 	if a.Pool != "" {
 		pool = string(a.Pool)
+	}
+	status := map[string]any{"loadBalancer": map[string]any{"ingress": a.ingress()}}
+	if changed {
+		status["conditions"] = conditions
 	}
 	return json.Marshal(map[string]any{
 		"metadata": map[string]any{
@@ -75,7 +73,7 @@ func (a Assignment) patch(svc *corev1.Service) ([]byte, error) {
 			"resourceVersion": svc.ResourceVersion,
 			"annotations":     map[string]any{annotationAllocatedFrom: pool},
 		},
-		"status": map[string]any{"loadBalancer": map[string]any{"ingress": a.ingress()}},
+		"status": status,
 	})
 }
 
@@ -88,8 +86,8 @@ func (a Assignment) ingress() []corev1.LoadBalancerIngress {
 	return out
 }
 
-func (a Assignment) apply(svc *corev1.Service) {
-	svc.Status.LoadBalancer.Ingress = a.ingress()
+func (a Assignment) apply(svc *corev1.Service, conditions []metav1.Condition) {
+	svc.Status.LoadBalancer.Ingress, svc.Status.Conditions = a.ingress(), conditions
 	delete(svc.Annotations, annotationAllocatedFrom)
 	if a.Pool == "" {
 		return

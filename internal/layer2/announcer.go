@@ -2,6 +2,7 @@ package layer2
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type Config struct {
 	Refresh time.Duration
 	// Segment opens the connections of links; nil is the kernel's.
 	Segment Segment
+	// Gained, unless nil, is called for each address that is gained, when the first frame that
+	// announces it has been sent. It is called from any goroutine, and must not block.
+	Gained func(netip.Addr)
 }
 
 // Announcer makes this node answer for addresses on its links.
@@ -31,6 +35,7 @@ type Announcer struct {
 	logger  log.Logger
 	refresh time.Duration
 	segment Segment
+	gained  func(netip.Addr)
 
 	wake  chan struct{} // look again: links, table or a responder changed
 	links atomic.Pointer[[]lb.Link]
@@ -51,6 +56,7 @@ func New(logger log.Logger, cfg Config) *Announcer {
 		logger:     logger,
 		refresh:    cfg.Refresh,
 		segment:    cfg.Segment,
+		gained:     cfg.Gained,
 		wake:       make(chan struct{}, 1),
 		responders: map[identity]*responder{},
 		failures:   map[identity]failure{},
@@ -58,6 +64,9 @@ func New(logger log.Logger, cfg Config) *Announcer {
 	}
 	if a.segment == nil {
 		a.segment = kernel{}
+	}
+	if a.gained == nil {
+		a.gained = func(netip.Addr) {}
 	}
 	a.table.Store(&table{})
 	return a

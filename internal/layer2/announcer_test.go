@@ -97,6 +97,33 @@ func TestBurst(t *testing.T) {
 	})
 }
 
+// Once for each gain, however many links, protocols and frames there are.
+func TestAGainIsToldWhenItsFirstFrameWasSent(t *testing.T) {
+	var told []string
+	begin := time.Time{}
+	gained := func(a netip.Addr) { told = append(told, fmt.Sprintf("%s after %s", a, time.Since(begin))) }
+	synctest.Test(t, func(t *testing.T) {
+		begin = time.Now()
+		segment := newSegment()
+		a := New(log.NewNopLogger(), Config{Refresh: time.Minute, Segment: segment, Gained: gained})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Start(ctx) }()
+		a.Set([]lb.Link{device("eth0", 1)}, []lb.Announcement{announcement("192.0.2.1"), announcement("2001:db8::1")})
+		time.Sleep(time.Hour)
+		a.Set([]lb.Link{device("eth0", 1), device("eth1", 2)}, []lb.Announcement{announcement("192.0.2.1")})
+		time.Sleep(time.Hour)
+		a.Set([]lb.Link{device("eth0", 1)}, nil)
+		a.Set([]lb.Link{device("eth0", 1)}, []lb.Announcement{announcement("192.0.2.1")})
+		time.Sleep(time.Hour)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	expect(t, told, "192.0.2.1 after 0s", "2001:db8::1 after 0s", "192.0.2.1 after 2h0m0s")
+}
+
 func TestNothingIsSentWhereNothingIsGained(t *testing.T) {
 	tests := map[string]func(w *world, links []lb.Link){
 		"when the same is set again": func(w *world, links []lb.Link) {

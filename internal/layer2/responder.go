@@ -26,6 +26,7 @@ type responder struct {
 	drops   *dropCounters
 	refresh time.Duration
 	quiet   *atomic.Bool
+	gained  func(netip.Addr)
 
 	look   chan struct{} // the table has changed
 	failed chan<- struct{}
@@ -52,6 +53,7 @@ func (a *Announcer) newResponder(id identity, conn Conn) *responder {
 		drops:    &a.drops,
 		refresh:  a.refresh,
 		quiet:    &a.quiet,
+		gained:   a.gained,
 		look:     make(chan struct{}, 1),
 		failed:   a.wake,
 		done:     make(chan struct{}),
@@ -210,8 +212,8 @@ func (r *responder) sendRefresh() {
 
 // send sends a frame that nobody asked for, unless none are to be sent any more.
 func (r *responder) send(e *entry, frame []byte) {
-	if !r.quiet.Load() && r.write(frame) {
-		e.gratuitous.Add(1)
+	if !r.quiet.Load() && r.write(frame) && e.gratuitous.Add(1) == 1 {
+		r.gained(e.Address)
 	}
 }
 

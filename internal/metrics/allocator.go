@@ -38,3 +38,30 @@ func RegisterPools(r prometheus.Registerer, pools func() []Pool) {
 	}
 	r.MustRegister(s)
 }
+
+// NewAssignments registers how long Services wait for an address, in seconds.
+func NewAssignments(r prometheus.Registerer) prometheus.Observer {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Subsystem: "allocator", Name: "assignment_duration_seconds",
+		Help: "Time from the creation of a Service until its first address is in its status. " + aboutCreation,
+		// From one request to the API server to somebody who makes a pool larger.
+		Buckets: []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+	})
+	r.MustRegister(h)
+	return h
+}
+
+// aboutCreation says how exact a time is that begins with the creation of a Service.
+const aboutCreation = "Kubernetes keeps the second of the creation: the time begins when this process saw the Service, " +
+	"or at the end of that second where that is earlier, so that it is never too long, and less than a second too short."
+
+// RegisterProblems registers how many problems the configuration has; problems is called on
+// each scrape, and counts those of each kind of object.
+func RegisterProblems(r prometheus.Registerer, problems func() map[string]int) {
+	d := desc("k8s_client", "config_problems", "Number of problems of the configuration, by the kind of object that has them.", "kind")
+	r.MustRegister(source{descs: []*prometheus.Desc{d}, collect: func(ch chan<- prometheus.Metric) {
+		for kind, n := range problems() {
+			ch <- gauge(d, float64(n), kind)
+		}
+	}})
+}

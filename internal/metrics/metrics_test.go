@@ -1,7 +1,10 @@
 package metrics_test
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,4 +180,37 @@ metallb_bgp_updates_total{peer="192.0.2.1:179",vrf="default"} 6
 # TYPE metallb_bgp_updates_total_received counter
 metallb_bgp_updates_total_received{peer="192.0.2.1:179",vrf="default"} 7
 `)
+}
+
+func TestDurationsAndProblemsAreShownUnderTheirKnownNames(t *testing.T) {
+	r := prometheus.NewRegistry()
+	metrics.NewAssignments(r).Observe(0.004)
+	metrics.RegisterProblems(r, func() map[string]int { return map[string]int{"BGPPeer": 2} })
+	d := metrics.NewDurations(r, []string{"memberDead", "memberLeft"}, []string{"layer2"})
+	d.Failover("memberDead").Observe(0.35)
+	d.FirstAnnouncement("layer2").Observe(2)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			text := f.GetName()
+			for _, l := range m.GetLabel() {
+				text += fmt.Sprintf(" %s=%s", l.GetName(), l.GetValue())
+			}
+			got = append(got, fmt.Sprintf("%s: %v", text, cmp.Or(m.GetGauge().GetValue(), m.GetHistogram().GetSampleSum())))
+		}
+	}
+	want := []string{
+		"metallb_allocator_assignment_duration_seconds: 0.004",
+		"metallb_k8s_client_config_problems kind=BGPPeer: 2",
+		"metallb_layer2_failover_duration_seconds reason=memberDead: 0.35",
+		"metallb_layer2_failover_duration_seconds reason=memberLeft: 0",
+		"metallb_speaker_first_announcement_duration_seconds protocol=layer2: 2",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("shown are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }

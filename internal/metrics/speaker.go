@@ -43,3 +43,43 @@ func RegisterSpeaker(r prometheus.Registerer, announced func() []Announced, laye
 		},
 	})
 }
+
+// Durations measures how long clients were without an address, in seconds.
+type Durations struct{ failovers, announcements *prometheus.HistogramVec }
+
+// NewDurations registers the metrics of a speaker's durations, for these reasons of
+// failovers and these ways to announce.
+func NewDurations(r prometheus.Registerer, reasons, protocols []string) *Durations {
+	d := &Durations{
+		failovers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: "layer2", Name: "failover_duration_seconds",
+			Help: "Time from the loss of an address's owner until this node, which takes its place, has sent the first unasked packet for it. " +
+				"The loss of a member that died begins with its last answer to a probe of this node's, and any other with when this node heard of it. By reason.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .2, .3, .4, .5, .6, .8, 1, 1.5, 2, 5, 10, 30},
+		}, []string{"reason"}),
+		announcements: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: "speaker", Name: "first_announcement_duration_seconds",
+			Help: "Time from the creation of a Service until this node has sent the first packet for its address (layer2) " +
+				"or has given its routes to the sessions (bgp), where no node was known to announce it before. " + aboutCreation,
+			Buckets: []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+		}, []string{"protocol"}),
+	}
+	for _, reason := range reasons {
+		d.failovers.WithLabelValues(reason)
+	}
+	for _, protocol := range protocols {
+		d.announcements.WithLabelValues(protocol)
+	}
+	r.MustRegister(d.failovers, d.announcements)
+	return d
+}
+
+// Failover is where the durations of failovers go that have a reason.
+func (d *Durations) Failover(reason string) prometheus.Observer {
+	return d.failovers.WithLabelValues(reason)
+}
+
+// FirstAnnouncement is where the times go until Services are announced for the first time.
+func (d *Durations) FirstAnnouncement(protocol string) prometheus.Observer {
+	return d.announcements.WithLabelValues(protocol)
+}
