@@ -117,6 +117,10 @@ bench: build image-archives ## Run the Go benchmarks and measure the figures in 
 	go test -run '^$$' -bench . -benchmem ./...
 	cd e2e && go run ./cmd/bench && go run ./cmd/bench-controller && go run ./cmd/bench-bgp
 
+.PHONY: chaos
+chaos: build ## Make 1,000 faults while Services come and go, and look whether any promise is broken; CHAOS="-seed N -faults N" (root)
+	cd e2e && go run ./cmd/chaos $(CHAOS)
+
 ##@ Demo
 
 .PHONY: demo

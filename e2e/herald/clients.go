@@ -2,8 +2,10 @@ package herald
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/herald-lb/herald/e2e/lab"
@@ -14,11 +16,21 @@ import (
 type Clients []*probe.Probe
 
 // StartClients returns when each address has answered; Stop must follow.
-func StartClients(ctx context.Context, l *lab.Lab, on lab.Host, addresses []netip.Addr) (clients Clients, err error) {
+func StartClients(ctx context.Context, l *lab.Lab, on lab.Host, addresses []netip.Addr) (Clients, error) {
+	return startClients(ctx, l, on, addresses, 0)
+}
+
+// StartPatientClients are for those who want no connection to fail: they bear with a busy machine. A packet that is lost
+// fails them all the same, as TCP sends it again after a second (RFC 6298, section 2).
+func StartPatientClients(ctx context.Context, l *lab.Lab, on lab.Host, addresses []netip.Addr) (Clients, error) {
+	return startClients(ctx, l, on, addresses, 900*time.Millisecond)
+}
+
+func startClients(ctx context.Context, l *lab.Lab, on lab.Host, addresses []netip.Addr, timeout time.Duration) (clients Clients, err error) {
 	start := time.Now()
 	for _, address := range addresses {
 		clients = append(clients, probe.Start(probe.Options{
-			Dial: l.DialFrom(on), Address: netip.AddrPortFrom(address, 80),
+			Dial: l.DialFrom(on), Address: netip.AddrPortFrom(address, 80), Timeout: timeout,
 		}))
 	}
 	for _, p := range clients {
@@ -62,6 +74,20 @@ func (c Clients) Stop() (reports []probe.Report) {
 		reports = append(reports, p.Stop())
 	}
 	return reports
+}
+
+// Failures ends the clients and lists the connections that failed. One that was between its first packet and its third when
+// its way moved to another node is none: that node knows nothing of it and resets it, like those that were open.
+func (c Clients) Failures() (failed []probe.Attempt) {
+	c.Stop()
+	for _, p := range c {
+		for _, a := range p.Attempts() {
+			if a.Err != nil && !errors.Is(a.Err, syscall.ECONNRESET) {
+				failed = append(failed, a)
+			}
+		}
+	}
+	return failed
 }
 
 // Drain moves the pods with a label away from a node that is about to be cut off, and keeps others from coming.

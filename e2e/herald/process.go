@@ -2,6 +2,7 @@ package herald
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -42,10 +43,13 @@ func Process(ctx context.Context, l *lab.Lab, p *corev1.Pod) (string, error) {
 }
 
 // lightProcess finds the process on a light node, which has no container runtime, by what Herald's pods are told their
-// names with.
+// names with. A process that it has started has been told the same, and has a higher PID.
 func lightProcess(ctx context.Context, l *lab.Lab, p *corev1.Pod) (string, error) {
-	script := "grep --files-with-matches --no-messages METALLB_POD_NAME=" + p.Name + " /proc/[0-9]*/environ"
+	script := "grep --files-with-matches --no-messages METALLB_POD_NAME=" + p.Name + " /proc/[0-9]*/environ | sort --field-separator=/ --key=3 --numeric-sort"
 	files, err := l.In(ctx, lab.Host(p.Spec.NodeName), "sh", "-c", script)
+	if err == nil && files == "" {
+		err = errors.New("there is none")
+	}
 	if err != nil {
 		return "", fmt.Errorf("find the process of pod %s: %w", p.Name, err)
 	}

@@ -1,0 +1,201 @@
+package chaos
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/herald-lb/herald/e2e/herald"
+	"github.com/herald-lb/herald/e2e/lab"
+)
+
+// The rules as users know them, written down a second time: Herald's own are not asked.
+
+// addresses are what a Service holds. What cannot be read is none, and shows as missing.
+func addresses(svc *corev1.Service) []netip.Addr {
+	all, err := herald.AddressesOf(svc)
+	if err != nil {
+		return nil
+	}
+	return all
+}
+
+// mayShare says whether two Services may hold one address.
+func mayShare(a, b *corev1.Service) bool {
+	key := a.Annotations[sharingAnnotation]
+	return key != "" && key == b.Annotations[sharingAnnotation] && backend(a) == backend(b) && !overlap(a.Spec.Ports, b.Spec.Ports)
+}
+
+// backend is the pods that Services have to have in common where traffic stays local.
+func backend(svc *corev1.Service) string {
+	if !isLocal(svc) {
+		return ""
+	}
+	return labels.FormatLabels(svc.Spec.Selector)
+}
+
+func isLocal(svc *corev1.Service) bool {
+	return svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+}
+
+func overlap(a, b []corev1.ServicePort) bool {
+	return slices.ContainsFunc(a, func(p corev1.ServicePort) bool {
+		return slices.ContainsFunc(b, func(q corev1.ServicePort) bool { return p.Protocol == q.Protocol && p.Port == q.Port })
+	})
+}
+
+// sameWish says whether a Service asks for the same in two of its versions.
+func sameWish(a, b *corev1.Service) bool {
+	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && maps.Equal(a.Labels, b.Labels) && maps.Equal(asks(a), asks(b))
+}
+
+func asks(svc *corev1.Service) map[string]string {
+	all := maps.Clone(svc.Annotations)
+	delete(all, "metallb.io/ip-allocated-from-pool")
+	return all
+}
+
+// world is all that decides who should answer and what the router should hold.
+type world struct {
+	services []corev1.Service
+	slices   []discoveryv1.EndpointSlice
+	eligible []lab.Host // nodes that may announce
+}
+
+// fickleRange holds all that the pool fickle may consist of.
+var fickleRange = []netip.Prefix{netip.MustParsePrefix("192.168.12.0/24"), netip.MustParsePrefix("fd00:12::/64")}
+
+// routedRange is what the router is told of, and the LAN is not.
+var routedRange = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:51::/120")}
+
+func within(ranges []netip.Prefix, address netip.Addr) bool {
+	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// serving are the nodes with a pod of the Service that serves.
+func (w world) serving(svc *corev1.Service) (nodes []lab.Host) {
+	for _, s := range w.slices {
+		if s.Labels[discoveryv1.LabelServiceName] != svc.Name {
+			continue
+		}
+		for _, e := range s.Endpoints {
+			ready, serves := e.Conditions.Ready, e.Conditions.Serving
+			if e.NodeName != nil && (ready == nil || *ready || (serves != nil && *serves)) {
+				nodes = append(nodes, lab.Host(*e.NodeName))
+			}
+		}
+	}
+	slices.Sort(nodes)
+	return slices.Compact(nodes)
+}
+
+// candidates are the nodes that may announce a Service.
+func (w world) candidates(svc *corev1.Service) []lab.Host {
+	serving := w.serving(svc)
+	if len(serving) == 0 || !isLocal(svc) {
+		return w.eligible[:len(w.eligible)*min(len(serving), 1)]
+	}
+	return slices.DeleteFunc(slices.Clone(w.eligible), func(h lab.Host) bool { return !slices.Contains(serving, h) })
+}
+
+// holders are the Services at each address.
+func (w world) holders() map[netip.Addr][]*corev1.Service {
+	all := map[netip.Addr][]*corev1.Service{}
+	for i := range w.services {
+		for _, a := range addresses(&w.services[i]) {
+			all[a] = append(all[a], &w.services[i])
+		}
+	}
+	return all
+}
+
+// answerers are the nodes of which one should answer for an address with these holders: none, if nobody should. Of a
+// Service that shares nothing it is known which.
+func (w world) answerers(holders []*corev1.Service, shares bool) (nodes []lab.Host) {
+	for _, svc := range holders {
+		nodes = append(nodes, w.candidates(svc)...)
+	}
+	slices.Sort(nodes)
+	nodes = slices.Compact(nodes)
+	if shares || len(nodes) == 0 {
+		return nodes
+	}
+	return []lab.Host{elected(addresses(holders[0])[0], nodes)}
+}
+
+// elected is the node that is first by the SHA-256 of node#address.
+func elected(address netip.Addr, nodes []lab.Host) lab.Host {
+	sum := func(h lab.Host) []byte { s := sha256.Sum256(fmt.Appendf(nil, "%s#%s", h, address)); return s[:] }
+	return slices.MinFunc(nodes, func(a, b lab.Host) int { return bytes.Compare(sum(a), sum(b)) })
+}
+
+// answers are the nodes of which one should answer, for each address on the LAN that somebody holds.
+func (w world) answers() map[netip.Addr][]lab.Host {
+	all := map[netip.Addr][]lab.Host{}
+	for address, holders := range w.holders() {
+		if !within(routedRange, address) {
+			all[address] = w.answerers(holders, slices.ContainsFunc(holders, w.sharesAny))
+		}
+	}
+	return all
+}
+
+// sharesAny says whether a Service shares any of its addresses.
+func (w world) sharesAny(svc *corev1.Service) bool {
+	holders := w.holders()
+	return slices.ContainsFunc(addresses(svc), func(a netip.Addr) bool { return len(holders[a]) > 1 })
+}
+
+// routes are the nodes by which the router should know each prefix.
+func (w world) routes() map[netip.Prefix][]lab.Host {
+	all := map[netip.Prefix][]lab.Host{}
+	for address, holders := range w.holders() {
+		if !within(routedRange, address) {
+			continue
+		}
+		var nodes []lab.Host
+		for _, svc := range holders {
+			nodes = append(nodes, w.candidates(svc)...)
+		}
+		if slices.Sort(nodes); len(nodes) > 0 {
+			all[netip.PrefixFrom(address, address.BitLen())] = slices.Compact(nodes)
+		}
+	}
+	return all
+}
+
+// apart tells who holds an address together with whom it may not share it.
+func (w world) apart() (complaints []string) {
+	for address, at := range w.holders() {
+		for i, a := range at {
+			for _, b := range at[:i] {
+				if !mayShare(a, b) {
+					complaints = append(complaints, fmt.Sprintf("%s and %s both hold %s", a.Name, b.Name, address))
+				}
+			}
+		}
+	}
+	return complaints
+}
+
+// unserved tells which Services do not hold what they ask for: there is room for all.
+func (w world) unserved() (complaints []string) {
+	for i := range w.services {
+		svc, want := &w.services[i], 0
+		if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			want = len(svc.Spec.ClusterIPs)
+		}
+		if got := addresses(svc); len(got) != want {
+			complaints = append(complaints, fmt.Sprintf("%s holds %v, and its families are %v", svc.Name, got, svc.Spec.IPFamilies))
+		}
+	}
+	return complaints
+}
