@@ -18,7 +18,7 @@ import (
 var experiments = []experiment.Experiment[func(*bench, context.Context) error]{
 	{Name: "outage", What: "the announcing node's cable is cut, and plugged in again", Measure: (*bench).outages},
 	{Name: "thousand", What: "the same with 1,000 Services more", Measure: (*bench).thousand},
-	{Name: "ring", What: "the same in a cluster of 50 nodes", Measure: (*bench).ring},
+	{Name: "ring", What: "the same in a gossip ring of 50 members", Measure: (*bench).ring},
 	{Name: "kill", What: "the announcing speaker is killed, while the client forgets its neighbours every 200 ms", Measure: (*bench).kills},
 	{Name: "stop", What: "the announcing speaker is shut down in good order", Measure: (*bench).stops},
 	{Name: "restart", What: "all speakers are restarted, one after the other", Measure: (*bench).restarts},
@@ -32,6 +32,7 @@ var experiments = []experiment.Experiment[func(*bench, context.Context) error]{
 
 func main() {
 	neighbour.Visit()
+	takePart()
 	experiment.Main(run)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
-	"github.com/herald-lb/herald/e2e/manifests"
 )
 
 // thousand measures an outage of one Service among a thousand others that move with it.
@@ -37,30 +35,6 @@ func (b *bench) withCrowd(ctx context.Context, count int, measure func() error) 
 	}
 	say("%d Services are announced after %.1f s", count, time.Since(begun).Seconds())
 	return errors.Join(measure(), b.disperse(ctx))
-}
-
-const ringNodes = 50
-
-// ring measures outages in a cluster of many nodes, which is a lab of its own: of light nodes, with a speaker on each.
-func (b *bench) ring(ctx context.Context) (err error) {
-	name := b.lab + "ring"
-	defer func() { err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), name)) }()
-	large := &bench{options: b.options, spans: b.spans, counts: b.counts, usages: b.usages}
-	if large.cluster, err = lab.Up(ctx, lab.Options{Name: name, Nodes: ringNodes, Light: true, Programs: herald.Programs(b.root), Steps: os.Stdout}); err != nil {
-		return err
-	}
-	if err := herald.InstallLight(ctx, large.cluster, b.root); err != nil {
-		return err
-	}
-	if err := herald.Furnish(ctx, large.cluster, manifests.Pool+"---\n"+manifests.Service); err != nil {
-		return err
-	}
-	if err := large.settleIn(ctx); err != nil {
-		return err
-	}
-	err = large.cuts(ctx, fmt.Sprintf("%d nodes: ", ringNodes))
-	b.spans, b.counts = large.spans, large.counts
-	return err
 }
 
 // steady looks for failovers without a reason while all cores are busy with something else.
