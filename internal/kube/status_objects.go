@@ -255,8 +255,14 @@ func fieldsOf(status any) (map[string]any, error) {
 	return out, json.Unmarshal(text, &out)
 }
 
-// create makes the object; one that another node left is replaced.
+// sightPause is when it is looked again at an object that was made.
+const sightPause = 5 * time.Second
+
+// create makes the object; one that another node left is replaced. It may be replaced
+// itself, by a node that takes its turn, before the cache has shown it: then no event will
+// ever tell that it is gone.
 func (s *statusObjects[S]) create(ctx context.Context, name string, labels map[string]string) (client.Object, error) {
+	s.queue.AddAfter(name, sightPause)
 	owner, err := s.ownerReference(ctx)
 	if err != nil {
 		return nil, err

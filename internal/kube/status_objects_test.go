@@ -280,6 +280,28 @@ func TestAServiceL2StatusFollowsTheNodeThatAnnounces(t *testing.T) {
 	})
 }
 
+// Two nodes may take each other for dead. No event comes here, as where the cache has not shown the object yet.
+func TestAServiceL2StatusIsMadeAgainWhenTheOtherNodeLetsGo(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		a := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
+		b := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-b"), "metallb-system", "speaker-x", "node-b")
+		start(a.Start)
+		start(b.Start)
+		a.Decided()
+		b.Decided()
+		web := lb.ServiceKey{Namespace: "shop", Name: "web"}
+		a.Announced(web, nil)
+		synctest.Wait()
+		b.Announced(web, nil)
+		synctest.Wait()
+		b.Withdrawn(web)
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff(map[string]string{"shop/web": "node-a"}, c.l2Statuses(t)); diff != "" {
+			t.Errorf("statuses (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAServiceL2StatusIsWrittenOnlyWhereItDiffers(t *testing.T) {
 	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
 		s := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")

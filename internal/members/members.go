@@ -261,19 +261,28 @@ func (m *Members) settle(ctx context.Context) {
 	}
 }
 
-// look asks for the addresses of the others, if it is time.
+// discovery bounds how long the answer to where the others are may take: those that
+// were known before are looked for without it.
+const discovery = 2 * time.Second
+
+// look asks for the addresses of the others, if it is time. Where nobody knows, those
+// that were known before still count.
 func (m *Members) look(ctx context.Context) {
 	if time.Since(m.discovered) < rediscover {
 		return
 	}
-	found, err := m.discover(ctx)
+	bounded, cancel := context.WithTimeout(ctx, discovery)
+	defer cancel()
+	found, err := m.discover(bounded)
 	known, parseErr := parseAddresses(found, m.config.BindPort)
 	if err := errors.Join(err, parseErr); err != nil && ctx.Err() == nil {
 		level.Error(m.logger).Log("msg", "cannot list all other speakers", "error", err)
 	}
-	m.known = known
 	if err == nil {
 		m.discovered = time.Now()
+	}
+	if err == nil || len(known) > 0 {
+		m.known = known
 	}
 }
 

@@ -2,10 +2,12 @@ package members
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -321,6 +323,45 @@ func TestDiscoveryThatFailsIsRepeated(t *testing.T) {
 	go func() { ended <- m2.Start(ctx) }()
 	defer func() { cancel(); <-ended }()
 	wait(t, m1, "node-1", "node-2")
+}
+
+// The API server may be away while nodes come and go.
+func TestWhoWasKnownIsLookedForThoughDiscoveryFails(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 11, nodes: 2}
+	var away atomic.Bool
+	m, err := New(log.NewNopLogger(), l.config(1), func(ctx context.Context) ([]string, error) {
+		if away.Load() {
+			return nil, errors.New("list pods: no answer")
+		}
+		return l.discover(ctx)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Start(ctx) }()
+	defer func() { cancel(); <-ended }()
+	for range 2 {
+		mc, err := l.config(2).memberlistConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mc.Logger = newLogAdapter(log.NewNopLogger())
+		other, err := memberlist.Create(mc) // which looks for nobody
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Rejoin()
+		wait(t, m, "node-1", "node-2")
+		away.Store(true)
+		m.Rejoin()
+		if err := other.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, m, "node-1")
+	}
 }
 
 func TestParseAddresses(t *testing.T) {
