@@ -81,13 +81,21 @@ func (c *Controller) AwaitReady(ctx context.Context) error {
 		if c.ready(ctx) {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the controller to be ready: %w", ctx.Err())
-		case <-c.ended:
-			return fmt.Errorf("wait for the controller to be ready: it ended with %s", c.command.ProcessState)
-		case <-time.After(5 * time.Millisecond):
+		if err := c.rest(ctx); err != nil {
+			return fmt.Errorf("wait for the controller to be ready: %w", err)
 		}
+	}
+}
+
+// rest waits before the next try, unless there is to be none.
+func (c *Controller) rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ended:
+		return fmt.Errorf("it ended with %s", c.command.ProcessState)
+	case <-time.After(5 * time.Millisecond):
+		return nil
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Requests counts what the controller has asked of the API server, by the method of HTTP.
@@ -64,6 +66,9 @@ func (c *Controller) requests(ctx context.Context) (Requests, error) {
 	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate is made at its start
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
+	for errors.Is(err, syscall.ECONNREFUSED) && c.rest(ctx) == nil { // it is ready before it has made its certificate
+		response, err = transport.RoundTrip(request)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the controller's metrics: %w", err)
 	}
