@@ -109,9 +109,10 @@ func (m *Members) recover() {
 	m.recovered.Reset(pause)
 }
 
-// endRecovery makes this member usable, unless it was cut off anew.
+// endRecovery makes this member usable, unless it was cut off anew and has not recovered
+// from that.
 func (m *Members) endRecovery() {
-	if m.ring.linked.Load() && m.ring.recovering.Swap(false) {
+	if m.ring.linked.Load() && m.ring.ready.Load() && m.ring.recovering.Swap(false) {
 		signal(m.ring.changed)
 		m.tell()
 	}
