@@ -142,13 +142,16 @@ func (m *Members) Start(ctx context.Context) error {
 	retry := firstRetry
 	for {
 		pause := rediscover
-		if m.join(ctx) {
+		looked := m.join(ctx)
+		if m.whole() {
 			retry = firstRetry
 		} else {
 			pause, retry = retry, min(2*retry, lastRetry)
 		}
-		m.ring.setReady()
-		m.recover()
+		if looked {
+			m.ring.setReady()
+			m.recover()
+		}
 		if !m.rest(ctx, pause) {
 			return nil
 		}
@@ -197,8 +200,8 @@ func (m *Members) tell() {
 // one on a dead node does not hold up the rest.
 const joinAtOnce = 5
 
-// join tries to reach those that were discovered and are not members yet. It
-// reports whether there are none left.
+// join tries to reach those that were discovered and are not members yet. It reports
+// whether it came to its end: who is asked to look anew meanwhile has seen nothing yet.
 func (m *Members) join(ctx context.Context) bool {
 	m.look(ctx)
 	missing := m.missing()
@@ -216,16 +219,20 @@ func (m *Members) join(ctx context.Context) bool {
 			reached.Store(true)
 		})
 	}
-	m.waitForTries(ctx, &tries)
+	looked := m.waitForTries(ctx, &tries)
 	if reached.Load() {
 		m.settle(ctx)
 	}
-	return !m.discovered.IsZero() && len(m.missing()) == 0
+	return looked
 }
 
+// whole reports whether all that were discovered are members.
+func (m *Members) whole() bool { return !m.discovered.IsZero() && len(m.missing()) == 0 }
+
 // waitForTries does not hold up a goodbye, nor what others are to be told, nor a wish
-// to try again: a dead node takes its time to not answer.
-func (m *Members) waitForTries(ctx context.Context, tries *sync.WaitGroup) {
+// to try again: a dead node takes its time to not answer. It reports whether all tries
+// have ended.
+func (m *Members) waitForTries(ctx context.Context, tries *sync.WaitGroup) bool {
 	done := make(chan struct{})
 	go func() {
 		tries.Wait()
@@ -234,14 +241,15 @@ func (m *Members) waitForTries(ctx context.Context, tries *sync.WaitGroup) {
 	for {
 		select {
 		case <-done:
+			return true
 		case <-m.rejoin:
 			signal(m.rejoin)
+			return false
 		case <-ctx.Done():
+			return false
 		case <-m.update:
 			m.tell()
-			continue
 		}
-		return
 	}
 }
 
