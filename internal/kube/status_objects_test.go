@@ -251,14 +251,17 @@ func wantLabels(t *testing.T, o client.Object, want map[string]string) {
 	}
 }
 
+// decided starts the part of a node that has decided about everything once.
+func (c *statusCluster) decided(start func(func(context.Context) error), node lb.NodeName) *kube.ServiceL2Statuses {
+	s := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager(string(node)), "metallb-system", "speaker-x", node)
+	start(s.Start)
+	s.Decided()
+	return s
+}
+
 func TestAServiceL2StatusFollowsTheNodeThatAnnounces(t *testing.T) {
 	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
-		a := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
-		b := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-b"), "metallb-system", "speaker-x", "node-b")
-		start(a.Start)
-		start(b.Start)
-		a.Decided()
-		b.Decided()
+		a, b := c.decided(start, "node-a"), c.decided(start, "node-b")
 		web, api := lb.ServiceKey{Namespace: "shop", Name: "web"}, lb.ServiceKey{Namespace: "shop", Name: "api"}
 		for _, step := range []struct {
 			name string
@@ -283,12 +286,7 @@ func TestAServiceL2StatusFollowsTheNodeThatAnnounces(t *testing.T) {
 // Two nodes may take each other for dead. No event comes here, as where the cache has not shown the object yet.
 func TestAServiceL2StatusIsMadeAgainWhenTheOtherNodeLetsGo(t *testing.T) {
 	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
-		a := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-a"), "metallb-system", "speaker-x", "node-a")
-		b := kube.NewServiceL2Statuses(log.NewNopLogger(), c.manager("node-b"), "metallb-system", "speaker-x", "node-b")
-		start(a.Start)
-		start(b.Start)
-		a.Decided()
-		b.Decided()
+		a, b := c.decided(start, "node-a"), c.decided(start, "node-b")
 		web := lb.ServiceKey{Namespace: "shop", Name: "web"}
 		a.Announced(web, nil)
 		synctest.Wait()

@@ -96,9 +96,9 @@ func (m *Members) Usable() bool { return m.ring.usable() }
 // once a second (RFC 4861 section 10, RETRANS_TIMER): until then it reaches nobody.
 const recovery = 1500 * time.Millisecond
 
-// recover begins the recovery of a member that has a link again. It would serve nobody
+// beginRecovery begins the recovery of a member that has a link again. It would serve nobody
 // where nobody else is usable.
-func (m *Members) recover() {
+func (m *Members) beginRecovery() {
 	if !m.ring.linked.Load() || !m.ring.recovering.Load() {
 		return
 	}
@@ -150,7 +150,7 @@ func (m *Members) Start(ctx context.Context) error {
 		}
 		if looked {
 			m.ring.setReady()
-			m.recover()
+			m.beginRecovery()
 		}
 		if !m.rest(ctx, pause) {
 			return nil
