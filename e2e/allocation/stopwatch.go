@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // Stopwatch takes the time from the creation of Services to the moment when a client's watch shows their addresses.
@@ -38,7 +40,12 @@ func NewStopwatch(ctx context.Context, w *World, namespace string) (*Stopwatch, 
 	if err != nil {
 		return nil, fmt.Errorf("list Services: %w", err)
 	}
-	events, err := client.CoreV1().Services(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: services.ResourceVersion})
+	// The API server ends the watch of a client that it finds slow: then it goes on where it was.
+	events, err := watchtools.NewRetryWatcherWithContext(ctx, services.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return client.CoreV1().Services(namespace).Watch(ctx, o)
+		},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("watch Services: %w", err)
 	}
