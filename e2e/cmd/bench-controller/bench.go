@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,11 +59,13 @@ func (b *bench) measure(ctx context.Context, e experiment.Experiment[measure], r
 }
 
 func (b *bench) once(ctx context.Context, e experiment.Experiment[measure], r *report) error {
+	begin := time.Now()
 	c, err := b.start(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Stop()
+	r.duration("started: to ready", "", time.Since(begin))
 	if err := b.serve(ctx); err != nil {
 		return err
 	}
@@ -116,14 +119,14 @@ func service(number int) *corev1.Service {
 }
 
 // create creates Services by several clients at a time, and returns how long each took.
-func (b *bench) create(ctx context.Context, count int) ([]allocation.Times, error) {
+func (b *bench) create(ctx context.Context, count int) (allocation.Record, error) {
 	watch, err := allocation.NewStopwatch(ctx, b.world, namespace)
 	if err != nil {
-		return nil, err
+		return allocation.Record{}, err
 	}
 	err = allocation.InParallel(clients, count, func(i int) error { return watch.Create(ctx, service(i)) })
 	if err != nil {
-		return nil, err
+		return allocation.Record{}, err
 	}
 	return watch.Stop(ctx)
 }

@@ -35,21 +35,21 @@ func pace(ctx context.Context, b *bench, _ *allocation.Controller, r *report) er
 			return err
 		}
 	}
-	all, err := watch.Stop(ctx)
+	record, err := watch.Stop(ctx)
 	if err != nil {
 		return err
 	}
-	r.latencies(all, "≤ 4 ms", "≤ 10 ms")
+	r.latencies(record, "≤ 4 ms", "≤ 10 ms")
 	return nil
 }
 
 func burst(ctx context.Context, b *bench, _ *allocation.Controller, r *report) error {
 	begin := time.Now()
-	all, err := b.create(ctx, 3000)
+	record, err := b.create(ctx, 3000)
 	if err != nil {
 		return err
 	}
-	r.latencies(all, "≤ 50 ms", "≤ 500 ms")
+	r.latencies(record, "≤ 50 ms", "≤ 500 ms")
 	r.add("all of them", "", seconds, time.Since(begin).Seconds())
 	return nil
 }
@@ -265,11 +265,11 @@ func (b *bench) longest(ctx context.Context, first int, event func()) (time.Dura
 		}
 	}
 	<-over
-	all, err := watch.Stop(ctx)
+	record, err := watch.Stop(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return percentile(all, func(t allocation.Times) time.Duration { return t.Assigned.Sub(t.Called) }, 100), nil
+	return percentile(record.All, func(t allocation.Times) time.Duration { return t.Assigned.Sub(t.Called) }, 100), nil
 }
 
 // versions are the resource versions of all Services: they change with every write.

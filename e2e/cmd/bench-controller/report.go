@@ -38,7 +38,8 @@ func (r *report) duration(name, wanted string, d time.Duration) {
 
 // latencies adds the median and the 99th percentile from the call's start, which is what a user waits, and from its
 // return. The call alone is the API server's: it tells how busy the machine is.
-func (r *report) latencies(all []allocation.Times, p50, p99 string) {
+func (r *report) latencies(record allocation.Record, p50, p99 string) {
+	all := record.All
 	fromCall := func(t allocation.Times) time.Duration { return t.Assigned.Sub(t.Called) }
 	fromReturn := func(t allocation.Times) time.Duration { return t.Assigned.Sub(t.Returned) }
 	call := func(t allocation.Times) time.Duration { return t.Returned.Sub(t.Called) }
@@ -47,6 +48,7 @@ func (r *report) latencies(all []allocation.Times, p50, p99 string) {
 	r.duration("from the call of create, p99", p99, percentile(all, fromCall, 99))
 	r.duration("from its return, p50", "", percentile(all, fromReturn, 50))
 	r.duration("from its return, p99", "", percentile(all, fromReturn, 99))
+	r.add("the stopwatch's own watch ended", "0", count, float64(record.Interruptions))
 }
 
 func percentile(all []allocation.Times, of func(allocation.Times) time.Duration, percent int) time.Duration {
