@@ -42,6 +42,7 @@ func newRing(l logger, pods client.Reader, o options) (ring, error) {
 	if err != nil {
 		return ring{}, fmt.Errorf("set up gossip: %w", err)
 	}
+	m.SetPrepared(false)
 	return ring{m}, nil
 }
 
@@ -121,6 +122,10 @@ func (r ring) setLinked(linked bool) {
 		r.members.SetLinked(linked)
 	}
 }
+
+// setPrepared tells the others that this node knows what to announce, and returns whether
+// that is news.
+func (r ring) setPrepared() (news bool) { return r.members != nil && r.members.SetPrepared(true) }
 
 // departure says how the speaker of a node was lost that cannot announce.
 func (r ring) departure(node lb.NodeName, l lost) lost {

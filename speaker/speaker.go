@@ -169,9 +169,9 @@ func (s *speaker) round(ctx context.Context) error {
 	if bgpChanged || everything {
 		s.sessions.set(s.routes.Sessions(s.planner.Peers()), s.links.Links())
 	}
-	if everything {
+	if everything && !s.ring.setPrepared() {
 		s.decided()
-	}
+	} // else there is a first plan, in which all is left to others, and the next is due
 	return nil
 }
 

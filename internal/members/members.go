@@ -88,6 +88,18 @@ func (m *Members) SetLinked(linked bool) {
 	signal(m.update)
 }
 
+// SetPrepared tells whether this speaker knows what to announce, and returns whether that
+// is news. It does until said otherwise. Who does not is not usable: others would leave to
+// it what it does not answer for.
+func (m *Members) SetPrepared(prepared bool) (news bool) {
+	if m.ring.prepared.Swap(prepared) == prepared {
+		return false
+	}
+	signal(m.ring.changed)
+	signal(m.update)
+	return true
+}
+
 // Usable reports whether this speaker may announce, which the others hear of later.
 func (m *Members) Usable() bool { return m.ring.usable() }
 

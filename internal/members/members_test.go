@@ -45,10 +45,22 @@ func (l *lan) config(node int) Config {
 // start starts a member, and returns what stops it.
 func (l *lan) start(t *testing.T, cfg Config) (*Members, func()) {
 	t.Helper()
+	m := l.member(t, cfg)
+	return m, run(t, m)
+}
+
+// member is one that is not started yet.
+func (l *lan) member(t *testing.T, cfg Config) *Members {
+	t.Helper()
 	m, err := New(log.NewNopLogger(), cfg, l.discover)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m
+}
+
+// run starts a member, and returns what stops it.
+func run(t *testing.T, m *Members) func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Start(ctx) }()
@@ -65,7 +77,7 @@ func (l *lan) start(t *testing.T, cfg Config) (*Members, func()) {
 		}
 	}
 	t.Cleanup(stopOnce)
-	return m, stopOnce
+	return stopOnce
 }
 
 // wait waits until m sees these members alive.
@@ -227,16 +239,9 @@ func TestOthersLearnThatAMemberIsUnusable(t *testing.T) {
 	t.Parallel()
 	l := &lan{net: 6, nodes: 3}
 	m1, _ := l.start(t, l.config(1))
-	m2, err := New(log.NewNopLogger(), l.config(2), l.discover)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m2 := l.member(t, l.config(2))
 	m2.SetLinked(false) // before the start: known from the first moment
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- m2.Start(ctx) }()
-	defer func() { cancel(); <-ended }()
-
+	run(t, m2)
 	waitUsable(t, m1, 2, false)
 	linked := time.Now()
 	m2.SetLinked(true)
@@ -251,19 +256,29 @@ func TestOthersLearnThatAMemberIsUnusable(t *testing.T) {
 	waitUsable(t, m1, 2, false)
 }
 
+func TestWhoIsNotPreparedIsNotUsable(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 12, nodes: 2}
+	m1, _ := l.start(t, l.config(1))
+	m2 := l.member(t, l.config(2))
+	if !m2.SetPrepared(false) || m2.SetPrepared(false) {
+		t.Error("what is news once is news once")
+	}
+	run(t, m2)
+	waitUsable(t, m1, 2, false)
+	m2.SetPrepared(true)
+	if !m2.Usable() {
+		t.Error("who is prepared knows so at once")
+	}
+	waitUsable(t, m1, 2, true)
+}
+
 func TestWhoIsAloneIsUsableAsSoonAsItHasALink(t *testing.T) {
 	t.Parallel()
 	l := &lan{net: 10, nodes: 2}
-	m1, err := New(log.NewNopLogger(), l.config(1), l.discover)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m1 := l.member(t, l.config(1))
 	m1.recovery = time.Hour
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- m1.Start(ctx) }()
-	defer func() { cancel(); <-ended }()
-
+	run(t, m1)
 	m2, _ := l.start(t, l.config(2))
 	m1.SetLinked(false)
 	m2.SetLinked(false)

@@ -20,8 +20,8 @@ type Member struct {
 	Name string
 	// Addr is where it listens.
 	Addr netip.AddrPort
-	// Usable says that it has a link on which it could announce. A member that
-	// does not say so, because it runs other software, counts as usable.
+	// Usable says that it knows what to announce, and has a link for that. A member
+	// that does not say so, because it runs other software, counts as usable.
 	Usable bool
 }
 
@@ -42,6 +42,7 @@ type ring struct {
 	alive   atomic.Pointer[[]Member]
 
 	// This member:
+	prepared   atomic.Bool // it knows what to announce
 	linked     atomic.Bool // it has a link
 	recovering atomic.Bool // it had none, and is not to be relied on yet
 
@@ -52,6 +53,7 @@ type ring struct {
 
 func newRing(logger log.Logger) *ring {
 	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), lost: make(chan struct{}, 1), members: map[string]Member{}, lives: map[string]life{}}
+	r.prepared.Store(true)
 	r.linked.Store(true)
 	r.alive.Store(&[]Member{})
 	return r
@@ -118,7 +120,9 @@ func parseMeta(text []byte) meta {
 	return m
 }
 
-func (r *ring) usable() bool { return r.linked.Load() && !r.recovering.Load() }
+func (r *ring) usable() bool {
+	return r.prepared.Load() && r.linked.Load() && !r.recovering.Load()
+}
 
 // NodeMeta returns what this member tells of itself.
 func (r *ring) NodeMeta(int) []byte {
