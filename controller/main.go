@@ -28,6 +28,7 @@ import (
 )
 
 func main() {
+	process.Unmap() // what only the initialization of packages needed
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

@@ -26,6 +26,7 @@ import (
 )
 
 func main() {
+	process.Unmap() // what only the initialization of packages needed
 	if err := choose(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "speaker:", err)
 		os.Exit(1)

@@ -40,8 +40,8 @@ func (s *speaker) readSome(ctx context.Context, keys map[lb.ServiceKey]struct{})
 }
 
 func (s *speaker) readOne(ctx context.Context, key lb.ServiceKey) (subject, error) {
-	svc := &corev1.Service{}
-	err := s.client.Get(ctx, types.NamespacedName(key), svc)
+	svc := &corev1.Service{} // it is not changed
+	err := s.client.Get(ctx, types.NamespacedName(key), svc, client.UnsafeDisableDeepCopy)
 	switch {
 	case apierrors.IsNotFound(err) || err == nil && !s.handled(svc):
 		return subject{}, nil

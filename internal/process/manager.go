@@ -2,11 +2,10 @@ package process
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/herald-lb/herald/internal/logging"
@@ -27,17 +27,11 @@ import (
 // shutdownPatience is how long the manager waits for its parts to end.
 const shutdownPatience = 3 * time.Second
 
-// gcPercent is how much garbage may gather, in percent of what lives. Most of what lives
-// are cached objects, which come seldom and stay: memory is what counts here.
-const gcPercent = 50
-
 // Manager returns a manager that serves the endpoints which the flags ask for, with
 // health on healthHost (empty: all addresses), and whatever else a program sets.
 // Libraries log through l from here on.
 func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Options, healthHost string, set ...func(*ctrl.Options)) (ctrl.Manager, error) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	economize(f.PprofAddress != "")
 	logr := logging.Logr(l, f.LogLevel)
 	ctrl.SetLogger(logr)
 	klog.SetLogger(logr)
@@ -62,7 +56,7 @@ func (f *Flags) Manager(l log.Logger, scheme *runtime.Scheme, objects cache.Opti
 	if err != nil {
 		return nil, fmt.Errorf("set up manager: %w", err)
 	}
-	return mgr, mgr.AddHealthzCheck("ping", healthz.Ping)
+	return mgr, errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.Add(manager.RunnableFunc(unmapOnceStarted)))
 }
 
 // tuned leaves the pace to the API server's own priority and fairness, and has informers
