@@ -2,6 +2,7 @@ package herald
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -42,6 +43,24 @@ func AwaitAddresses(ctx context.Context, l *lab.Lab, namespace, name string, cou
 		return err
 	})
 	return addresses, err
+}
+
+// CountL2Statuses counts the Services that speakers say to announce over layer 2, as cheaply as can be.
+func CountL2Statuses(ctx context.Context, l *lab.Lab) (int, error) {
+	request := l.Client().Discovery().RESTClient().Get().AbsPath("/apis/metallb.io/v1beta1/servicel2statuses").Param("limit", "1")
+	text, err := request.Do(ctx).Raw()
+	if err != nil {
+		return 0, fmt.Errorf("count the ServiceL2Statuses: %w", err)
+	}
+	var list metav1.PartialObjectMetadataList
+	if err := json.Unmarshal(text, &list); err != nil {
+		return 0, fmt.Errorf("count the ServiceL2Statuses: %w", err)
+	}
+	count := len(list.Items)
+	if list.RemainingItemCount != nil {
+		count += int(*list.RemainingItemCount)
+	}
+	return count, nil
 }
 
 // Watch creates Services in a namespace and sees how long each takes to be given its addresses.

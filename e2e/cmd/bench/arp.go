@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/herald-lb/herald/e2e/figures"
-	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/neighbour"
 )
@@ -94,43 +93,3 @@ func (b *bench) from(host lab.Host) neighbour.Host {
 		return b.cluster.Command(ctx, host, args...)
 	}
 }
-
-// announcedCrowd creates Services in numbers, and returns once all of their addresses are answered for.
-func (b *bench) announcedCrowd(ctx context.Context, count int) error {
-	if err := b.cluster.Apply(ctx, crowdPool+crowdAdvertisement); err != nil {
-		return err
-	}
-	addresses, err := herald.CreateCrowd(ctx, b.cluster, crowd, count)
-	if err != nil {
-		return err
-	}
-	return herald.Await(ctx, "the crowd's addresses to be answered for", func(ctx context.Context) error {
-		answers, err := neighbour.AskFrom(ctx, b.from(lab.Client), neighbour.Questions{
-			Link: "eth0", As: askers()[:1], Targets: addresses, Every: askEvery, For: time.Duration(count) * askEvery,
-		})
-		if err != nil {
-			return err
-		}
-		silent := 0
-		for _, a := range answers {
-			if len(a.Took) == 0 {
-				silent++
-			}
-		}
-		if silent > 0 {
-			return fmt.Errorf("%d of %d are silent", silent, count)
-		}
-		return nil
-	})
-}
-
-const crowdAdvertisement = `
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata:
-  name: crowd
-  namespace: metallb-system
-spec:
-  ipAddressPools: [crowd]
-`

@@ -132,6 +132,14 @@ func (b *bench) killSpeaker(ctx context.Context) error {
 
 // stopSpeaker deletes the pod of the announcing speaker, and waits until it and its replacement have come to rest.
 func (b *bench) stopSpeaker(ctx context.Context) error {
+	if err := b.deleteSpeaker(ctx); err != nil {
+		return err
+	}
+	return b.settle(ctx)
+}
+
+// deleteSpeaker deletes the pod of the announcing speaker, and returns when it is gone.
+func (b *bench) deleteSpeaker(ctx context.Context) error {
 	pod, err := herald.Speaker(ctx, b.cluster, b.home)
 	if err != nil {
 		return err
@@ -140,7 +148,7 @@ func (b *bench) stopSpeaker(ctx context.Context) error {
 	if output, err := deletion.CombinedOutput(); err != nil {
 		return fmt.Errorf("delete pod %s: %w: %s", pod.Name, err, output)
 	}
-	return b.settle(ctx)
+	return nil
 }
 
 func (b *bench) stops(ctx context.Context) error {

@@ -22,6 +22,7 @@ var experiments = []experiment.Experiment[func(*bench, context.Context) error]{
 	{Name: "kill", What: "the announcing speaker is killed, while the client forgets its neighbours every 200 ms", Measure: (*bench).kills},
 	{Name: "stop", What: "the announcing speaker is shut down in good order", Measure: (*bench).stops},
 	{Name: "restart", What: "all speakers are restarted, one after the other", Measure: (*bench).restarts},
+	{Name: "start", What: "the announcing speaker is started anew", Measure: (*bench).starts},
 	{Name: "assign", What: "Services are created at 10/s", Measure: (*bench).assignments},
 	{Name: "burst", What: "3,000 Services are created by 8 clients at once", Measure: (*bench).burst},
 	{Name: "arp", What: "a neighbour asks for the address at 1,000/s, and for one of the kernel's", Measure: (*bench).arp},

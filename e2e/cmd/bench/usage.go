@@ -80,20 +80,25 @@ const (
 	page = 4096
 )
 
-// parseStat reads utime, stime and rss: fields 14, 15 and 24 of proc(5). The program's name, field 2, stands in
-// parentheses.
+// parseStat reads utime, stime and rss: fields 14, 15 and 24 of proc(5).
 func parseStat(stat string) (consumption, error) {
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 22 {
-		return consumption{}, fmt.Errorf("%q has too few fields", stat)
-	}
 	var numbers []int
 	for _, i := range []int{14, 15, 24} {
-		n, err := strconv.Atoi(fields[i-3])
+		n, err := numberIn(stat, i)
 		if err != nil {
 			return consumption{}, err
 		}
 		numbers = append(numbers, n)
 	}
 	return consumption{cpu: time.Duration(numbers[0]+numbers[1]) * tick, memory: numbers[2] * page}, nil
+}
+
+// numberIn reads a field of /proc/PID/stat behind the second, the program's name, which stands in parentheses and may hold
+// anything.
+func numberIn(stat string, field int) (int, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < field-2 {
+		return 0, fmt.Errorf("%q has too few fields", stat)
+	}
+	return strconv.Atoi(fields[field-3])
 }
