@@ -26,6 +26,7 @@ import (
 	"github.com/herald-lb/herald/internal/layer2"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/link"
+	"github.com/herald-lb/herald/internal/members"
 	"github.com/herald-lb/herald/internal/metrics"
 )
 
@@ -136,6 +137,34 @@ func endpoints(of string) *discoveryv1.EndpointSlice {
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: of + "-1", Labels: map[string]string{discoveryv1.LabelServiceName: of}},
 		Endpoints:  []discoveryv1.Endpoint{{NodeName: &node, Addresses: []string{"10.244.0.5"}}},
+	}
+}
+
+func TestTheFirstPlanLeavesAllToOthers(t *testing.T) {
+	s := newTestSpeaker(t, interceptor.Funcs{}, ordinary()...)
+	m, err := members.New(log.NewNopLogger(), members.Config{NodeName: "node-a", BindAddr: "127.0.0.1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetPrepared(false)
+	s.ring = ring{m}
+	s.inbox.addEverything()
+	s.mustRound(t)
+	if s.decidedOnce.Load() {
+		t.Error("ready after the first round")
+	}
+	if m.SetPrepared(true) {
+		t.Error("others do not count on this node after the first round")
+	}
+	select {
+	case <-s.ring.changed():
+	default:
+		t.Error("no other round follows")
+	}
+	s.inbox.addEverything()
+	s.mustRound(t)
+	if !s.decidedOnce.Load() {
+		t.Error("not ready after the second round")
 	}
 }
 
