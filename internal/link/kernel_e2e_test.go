@@ -141,6 +141,33 @@ func awaitSignal(t *testing.T, w *Watcher, holds func(lb.Link) bool) {
 	}
 }
 
+// What a link is a port of announces in its place. In a VRF a link receives for itself, and is no port.
+func TestPorts(t *testing.T) {
+	for _, c := range []struct{ kind, options, want string }{
+		{"bridge", "", "port of bridge up0"},
+		{"bond", "miimon 50", "port of bond up0"},
+		{"vrf", "table 10", ""},
+	} {
+		t.Run(c.kind, func(t *testing.T) {
+			add := strings.Fields("link add up0 type " + c.kind + " " + c.options)
+			if out, err := exec.Command("ip", add...).CombinedOutput(); err != nil {
+				t.Skipf("this kernel has no %s: ip %s: %v: %s", c.kind, strings.Join(add, " "), err, out)
+			}
+			t.Cleanup(func() { ip(t, "link delete up0") })
+			w := startWatcher(t)
+			ip(t, "link add lan0 type veth peer name lan1")
+			ip(t, "link set lan1 up")
+			ip(t, "link set lan0 master up0") // while it is down, as a bond demands
+			ip(t, "link set lan0 up")
+			ip(t, "link set up0 up")
+			await(t, w, "lan0", c.want)
+			if c.want != "" {
+				await(t, w, "up0", "")
+			}
+		})
+	}
+}
+
 func TestExcludedLinkStaysExcluded(t *testing.T) {
 	w := startWatcher(t, regexp.MustCompile("^lan.*"))
 	ip(t, "link add lan0 type veth peer name lan1")

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type Watcher struct {
 	links   atomic.Pointer[[]lb.Link]
 	changed chan struct{}
 	touched chan struct{} // the kernel has something new
+	list    func() ([]netlink.Link, []netlink.Addr, error)
 }
 
 // New returns a Watcher. Links whose name matches one of the exclude patterns
@@ -36,6 +38,7 @@ func New(logger log.Logger, exclude []*regexp.Regexp) *Watcher {
 		exclude: exclude,
 		changed: make(chan struct{}, 1),
 		touched: make(chan struct{}, 1),
+		list:    list,
 	}
 }
 
@@ -60,6 +63,12 @@ const (
 	resync = time.Minute
 	// retry is how long to wait after netlink has failed.
 	retry = time.Second
+	// attempts is how many lists may be interrupted, one after the other, before
+	// one is taken as it is.
+	attempts = 5
+	// breath is how long to wait before a list that was interrupted is asked for
+	// again.
+	breath = 20 * time.Millisecond
 )
 
 // Start watches until ctx ends.
@@ -97,7 +106,7 @@ func (w *Watcher) watch(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		if err := w.look(); err != nil {
+		if err := w.look(ctx); err != nil {
 			return err
 		}
 		select {
@@ -125,14 +134,10 @@ func (w *Watcher) receive(socket *nl.NetlinkSocket) error {
 }
 
 // look takes a snapshot, and tells of it if it differs.
-func (w *Watcher) look() error {
-	links, err := netlink.LinkList()
+func (w *Watcher) look(ctx context.Context) error {
+	links, addrs, err := w.whole(ctx)
 	if err != nil {
-		return fmt.Errorf("list links: %w", err)
-	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return fmt.Errorf("list addresses of links: %w", err)
+		return err
 	}
 	first, before, after := !w.Ready(), w.Links(), snapshot(links, addrs, w.exclude)
 	w.links.Store(&after)
@@ -141,6 +146,41 @@ func (w *Watcher) look() error {
 	}
 	w.logChanges(before, after)
 	return nil
+}
+
+// whole asks again where something changed while the kernel made its lists, so
+// that they may lack what did not change. Where links never come to rest, it
+// returns what there is, and has it looked at again: else nothing new would ever
+// be seen.
+func (w *Watcher) whole(ctx context.Context) (links []netlink.Link, addrs []netlink.Addr, err error) {
+	for range attempts {
+		links, addrs, err = w.list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return links, addrs, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(breath):
+		}
+	}
+	level.Debug(w.logger).Log("msg", "links change all the time", "lists", attempts)
+	signal(w.touched)
+	return links, addrs, nil
+}
+
+// list asks the kernel. Both lists are there if the error is that they were
+// interrupted.
+func list() ([]netlink.Link, []netlink.Addr, error) {
+	links, interrupted := netlink.LinkList()
+	if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
+		return nil, nil, fmt.Errorf("list links: %w", interrupted)
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, nil, fmt.Errorf("list addresses of links: %w", err)
+	}
+	return links, addrs, cmp.Or(interrupted, err)
 }
 
 // usable returns the links on which something can be announced. Only these are
