@@ -107,6 +107,9 @@ func (s *speaker) lossOf(owner lb.NodeName, sub subject) lost {
 		return lost{}
 	}
 	l := lost{why(owner, s.view, sub.Served), s.news}
+	if l.reason == "" && s.planner.Unlinked(sub.Service, owner) {
+		l.reason = lb.NoUsableLink
+	}
 	if l.reason == lb.MemberDead {
 		return s.ring.departure(owner, l)
 	}

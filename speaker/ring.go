@@ -123,9 +123,41 @@ func (r ring) setLinked(linked bool) {
 	}
 }
 
-// setPrepared tells the others that this node knows what to announce, and returns whether
-// that is news.
+// setPrepared says that this node knows enough to announce, and returns whether that is news.
 func (r ring) setPrepared() (news bool) { return r.members != nil && r.members.SetPrepared(true) }
+
+// setUnlinked has the others know which links this node cannot announce on.
+func (r ring) setUnlinked(links []string) {
+	if r.members != nil {
+		r.members.SetUnlinked(links)
+	}
+}
+
+// unlinked are the links that nodes cannot announce on: what this node cannot is known here
+// before gossip says so. It is nil if nothing is known of others, who would not know of this node either.
+func (r ring) unlinked(self lb.NodeName, links []string) map[lb.NodeName][]string {
+	if r.members == nil {
+		return nil
+	}
+	out := map[lb.NodeName][]string{}
+	for _, m := range r.members.Alive() {
+		if len(m.Unlinked) > 0 {
+			out[lb.NodeName(m.Name)] = m.Unlinked
+		}
+	}
+	delete(out, self)
+	if len(links) > 0 {
+		out[self] = links
+	}
+	return out
+}
+
+// tell has the others know whether this node can announce.
+func (r ring) tell() {
+	if r.members != nil {
+		r.members.Tell()
+	}
+}
 
 // departure says how the speaker of a node was lost that cannot announce.
 func (r ring) departure(node lb.NodeName, l lost) lost {

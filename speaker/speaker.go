@@ -175,9 +175,12 @@ func (s *speaker) round(ctx context.Context) error {
 	return nil
 }
 
-// decided notes that all there is was decided about.
+// decided notes that all there is was decided about. Others leave to this node what is its own
+// when it answers for that already.
 func (s *speaker) decided() {
-	s.decidedOnce.Store(true)
+	if !s.decidedOnce.Swap(true) {
+		s.ring.tell()
+	}
 	s.l2Statuses.Decided()
 	s.bgpStatuses.Decided()
 }
@@ -195,11 +198,14 @@ func (s *speaker) look(ctx context.Context) error {
 	cfg, problems := s.keeper.Parse(objects)
 	s.report(objects, problems)
 	s.metrics.Loaded(len(problems) > 0)
+	unlinked := plan.Unlinked(cfg, links)
+	s.ring.setUnlinked(unlinked)
 	s.view = plan.View{
 		Node:               s.options.node,
 		Config:             cfg,
 		Nodes:              objects.Nodes,
 		Speakers:           s.ring.speakers(s.options.node),
+		Unlinked:           s.ring.unlinked(s.options.node, unlinked),
 		Links:              links,
 		IgnoreExcludeLabel: s.options.ignoreExcludeLabel,
 		Draining:           s.draining(objects.Nodes),

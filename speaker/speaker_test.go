@@ -202,6 +202,33 @@ func TestARoundDecidesAboutWhatChanged(t *testing.T) {
 	want("of all, when another went", map[string]lb.Reason{"web": lb.AnnounceFailed})
 }
 
+func TestASpeakerSeesServicesOfItsClassAlone(t *testing.T) {
+	classed := service("classed", "192.0.2.3")
+	classed.Spec.LoadBalancerClass = new("metallb.io/metallb")
+	s := newTestSpeaker(t, interceptor.Funcs{}, append(ordinary(), classed, endpoints("classed"))...)
+	s.options.LoadBalancerClass = "metallb.io/metallb"
+	s.inbox.addEverything()
+	s.inbox.addService(key("web"))
+	s.mustRound(t)
+	if diff := gocmp.Diff(map[string]lb.Reason{"classed": lb.AnnounceFailed}, s.reasons()); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheExcludeLabelCountsUnlessItIsToBeIgnored(t *testing.T) {
+	objects := ordinary()
+	objects[0].SetLabels(map[string]string{corev1.LabelNodeExcludeBalancers: ""})
+	for ignored, want := range map[bool]lb.Reason{false: lb.NotOwner, true: lb.AnnounceFailed} {
+		s := newTestSpeaker(t, interceptor.Funcs{}, objects...)
+		s.options.ignoreExcludeLabel = ignored
+		s.inbox.addEverything()
+		s.mustRound(t)
+		if got := s.reasons()["web"]; got != want {
+			t.Errorf("ignored %v: %s, want %s", ignored, got, want)
+		}
+	}
+}
+
 // One of the speakers that see a problem tells of it, on the object that has it, once.
 func TestProblemsOfTheConfigurationAreToldOnTheirObjects(t *testing.T) {
 	in := func(name string) metav1.ObjectMeta {

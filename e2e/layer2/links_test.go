@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
@@ -58,12 +59,20 @@ func TestInterfaces(t *testing.T) {
 	for _, a := range addresses {
 		awaitMACs(ctx, t, a, mac)
 	}
+	awaitStatus(ctx, t, "interfaces", owner, "lan1")
 	advertise(ctx, t, "interfaces", "interfaces: [lan1, eth0]")
 	for _, a := range addresses {
 		awaitMACs(ctx, t, a, string(owner), mac)
 	}
+	awaitStatus(ctx, t, "interfaces", owner, "eth0", "lan1")
 	advertise(ctx, t, "interfaces", "interfaces: [eth0]")
 	awaitOwner(ctx, t, addresses, owner)
+	awaitStatus(ctx, t, "interfaces", owner, "eth0")
+	advertise(ctx, t, "interfaces")
+	for _, a := range addresses {
+		awaitMACs(ctx, t, a, string(owner), mac)
+	}
+	awaitStatus(ctx, t, "interfaces", owner)
 }
 
 func TestLinksThatChange(t *testing.T) {
@@ -115,6 +124,30 @@ func TestLinksThatChange(t *testing.T) {
 	})
 }
 
+// TestANodeWithoutAPermittedLinkStandsBack: of the nodes that have one, the first announces.
+func TestANodeWithoutAPermittedLinkStandsBack(t *testing.T) {
+	ctx := begin(t)
+	addresses := service(ctx, t, "linked", dualStack)
+	owner := first(addresses[0], all()...)
+	next := first(addresses[0], others(owner)...)
+	advertise(ctx, t, "linked", "interfaces: [lan2]")
+	owners, nexts := addLink(ctx, t, owner, "lan2"), addLink(ctx, t, next, "lan2")
+	answers := func(want string) {
+		t.Helper()
+		for _, a := range addresses {
+			awaitMACs(ctx, t, a, want)
+		}
+	}
+	answers(owners)
+	onNode(ctx, t, owner, "ip link set lan2 down")
+	answers(nexts)
+	awaitStatus(ctx, t, "linked", next, "lan2")
+	onNode(ctx, t, owner, "ip link set lan2 up")
+	answers(owners)
+	onNode(ctx, t, owner, "ip link delete lan2")
+	answers(nexts)
+}
+
 // TestCable: a node whose only link has no carrier is no candidate, and is one again at once.
 func TestCable(t *testing.T) {
 	ctx := begin(t)
@@ -123,8 +156,12 @@ func TestCable(t *testing.T) {
 	owner := first(addresses[0], all()...)
 	awaitOwner(ctx, t, addresses, owner)
 	t.Cleanup(func() { must(t, cluster.CableIn(context.Background(), owner)) })
+	began := time.Now()
 	must(t, cluster.CableOut(ctx, owner))
 	awaitOwner(ctx, t, addresses, first(addresses[0], others(owner)...))
+	t.Logf("another was seen to have taken over %v after the cable was out", time.Since(began).Round(time.Millisecond))
+	began = time.Now()
 	must(t, cluster.CableIn(ctx, owner))
 	awaitOwner(ctx, t, addresses, owner)
+	t.Logf("the owner was seen to be back %v after the cable was in", time.Since(began).Round(time.Millisecond))
 }

@@ -84,6 +84,7 @@ func fastLAN() *memberlist.Config {
 	mc.SuspicionMult = 2
 	mc.SuspicionMaxTimeoutMult = 2
 	mc.GossipInterval = 50 * time.Millisecond // each turn wakes the process, be there news or not
+	mc.PushPullInterval = 10 * time.Second    // what rumours did not bring, this does
 	mc.TCPTimeout = time.Second
 	// Packets this small gain nothing, and cost more than all the rest of gossip.
 	mc.EnableCompression = false

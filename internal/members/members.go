@@ -85,20 +85,31 @@ func (m *Members) SetLinked(linked bool) {
 		return
 	}
 	m.ring.recovering.Store(true)
-	signal(m.update)
+	m.Tell()
 }
 
-// SetPrepared tells whether this speaker knows what to announce, and returns whether that
+// SetPrepared says whether this speaker knows enough to announce, and returns whether that
 // is news. It does until said otherwise. Who does not is not usable: others would leave to
-// it what it does not answer for.
+// it what it does not answer for. They are not told before Tell is called, or something else
+// is to be told.
 func (m *Members) SetPrepared(prepared bool) (news bool) {
-	if m.ring.prepared.Swap(prepared) == prepared {
-		return false
+	news = m.ring.prepared.Swap(prepared) != prepared
+	if news {
+		signal(m.ring.changed)
 	}
-	signal(m.ring.changed)
-	signal(m.update)
-	return true
+	return news
 }
+
+// SetUnlinked has the others know on which links, of those that matter to them, this speaker
+// cannot announce: sorted, and not changed afterwards.
+func (m *Members) SetUnlinked(links []string) {
+	if !slices.Equal(*m.ring.unlinked.Swap(&links), links) {
+		m.Tell()
+	}
+}
+
+// Tell has the others know whether this speaker is usable.
+func (m *Members) Tell() { signal(m.update) }
 
 // Usable reports whether this speaker may announce, which the others hear of later.
 func (m *Members) Usable() bool { return m.ring.usable() }
@@ -200,10 +211,35 @@ func (m *Members) rest(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// tell has the others know what this member tells of itself now.
+// tellRetry is when it is told again what did not get about.
+const tellRetry = 100 * time.Millisecond
+
+// tell has the others know what this member tells of itself now. Where a rumour about this
+// member comes in meanwhile, memberlist contradicts it, with what was told before, and forgets
+// what was to be told.
 func (m *Members) tell() {
 	if err := m.list.UpdateNode(goodbye); err != nil {
 		level.Info(m.logger).Log("msg", "telling the other members", "error", err)
+	}
+	want := parseMeta(m.ring.NodeMeta(memberlist.MetaMaxSize))
+	if slices.ContainsFunc(m.Alive(), func(o Member) bool {
+		return o.Name == m.config.Name && (o.Usable == want.Unusable || !slices.Equal(o.Unlinked, want.Unlinked))
+	}) {
+		time.AfterFunc(tellRetry, m.Tell)
+	}
+}
+
+// telling does something that takes its time, and tells meanwhile what is to be told.
+func (m *Members) telling(do func()) {
+	done := make(chan struct{})
+	go func() { defer close(done); do() }()
+	for {
+		select {
+		case <-done:
+			return
+		case <-m.update:
+			m.tell()
+		}
 	}
 }
 
@@ -278,6 +314,8 @@ func (m *Members) settle(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.ring.joined:
+		case <-m.update:
+			m.tell()
 		}
 	}
 }
@@ -294,7 +332,9 @@ func (m *Members) look(ctx context.Context) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, discovery)
 	defer cancel()
-	found, err := m.discover(bounded)
+	var found []string
+	var err error
+	m.telling(func() { found, err = m.discover(bounded) })
 	known, parseErr := parseAddresses(found, m.config.BindPort)
 	if err := errors.Join(err, parseErr); err != nil && ctx.Err() == nil {
 		level.Error(m.logger).Log("msg", "cannot list all other speakers", "error", err)

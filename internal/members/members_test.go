@@ -270,7 +270,60 @@ func TestWhoIsNotPreparedIsNotUsable(t *testing.T) {
 	if !m2.Usable() {
 		t.Error("who is prepared knows so at once")
 	}
+	m2.Tell()
 	waitUsable(t, m1, 2, true)
+}
+
+func TestOthersLearnWhichLinksAMemberLacks(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 13, nodes: 2}
+	m1, _ := l.start(t, l.config(1))
+	m2 := l.member(t, l.config(2))
+	m2.SetUnlinked([]string{"eth1"}) // before the start: known from the first moment
+	run(t, m2)
+	lacks := func(want ...string) {
+		t.Helper()
+		deadline := time.After(patience)
+		for {
+			for _, member := range m1.Alive() {
+				if member.Name == "node-2" && member.Usable && slices.Equal(member.Unlinked, want) {
+					return
+				}
+			}
+			select {
+			case <-m1.Changed():
+			case <-deadline:
+				t.Fatalf("alive are %+v, want node-2 to lack %v", m1.Alive(), want)
+			}
+		}
+	}
+	lacks("eth1")
+	m2.SetUnlinked([]string{"eth1", "eth2"})
+	lacks("eth1", "eth2")
+	m2.SetUnlinked(nil)
+	lacks()
+}
+
+func TestWhatAMemberTellsFitsIntoGossip(t *testing.T) {
+	r := newRing(log.NewNopLogger())
+	var names []string
+	for i := range 100 {
+		names = append(names, fmt.Sprintf("interface%05d", i))
+	}
+	r.unlinked.Store(&names)
+	r.linked.Store(false)
+	for limit := range memberlist.MetaMaxSize + 1 {
+		text := r.NodeMeta(limit)
+		if len(text) > limit {
+			t.Fatalf("%d bytes, and %d are allowed", len(text), limit)
+		}
+		if told := parseMeta(text); told.Unusable != (limit >= len(`{"unusable":true}`)) || !slices.Equal(told.Unlinked, names[:len(told.Unlinked)]) {
+			t.Fatalf("in %d bytes it tells %+v", limit, told)
+		}
+	}
+	if told := parseMeta(r.NodeMeta(memberlist.MetaMaxSize)); len(told.Unlinked) < 20 {
+		t.Errorf("it tells of %d links only", len(told.Unlinked))
+	}
 }
 
 func TestWhoIsAloneIsUsableAsSoonAsItHasALink(t *testing.T) {

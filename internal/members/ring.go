@@ -23,12 +23,16 @@ type Member struct {
 	// Usable says that it knows what to announce, and has a link for that. A member
 	// that does not say so, because it runs other software, counts as usable.
 	Usable bool
+	// Unlinked are the links that it cannot announce on, of those that matter, sorted; not
+	// all of them if there are so many that gossip cannot carry them.
+	Unlinked []string
 }
 
 // meta is what members tell of themselves in gossip, as JSON. What is not there
 // is as usual: most members have nothing to tell.
 type meta struct {
-	Unusable bool `json:"unusable,omitempty"`
+	Unusable bool     `json:"unusable,omitempty"`
+	Unlinked []string `json:"unlinked,omitempty"`
 }
 
 // ring is what memberlist tells of the members. Memberlist calls it with its
@@ -45,6 +49,7 @@ type ring struct {
 	prepared   atomic.Bool // it knows what to announce
 	linked     atomic.Bool // it has a link
 	recovering atomic.Bool // it had none, and is not to be relied on yet
+	unlinked   atomic.Pointer[[]string]
 
 	mu      sync.Mutex // guards members and lives
 	members map[string]Member
@@ -55,6 +60,7 @@ func newRing(logger log.Logger) *ring {
 	r := &ring{logger: logger, changed: make(chan struct{}, 1), joined: make(chan struct{}, 1), lost: make(chan struct{}, 1), members: map[string]Member{}, lives: map[string]life{}}
 	r.prepared.Store(true)
 	r.linked.Store(true)
+	r.unlinked.Store(new([]string))
 	r.alive.Store(&[]Member{})
 	return r
 }
@@ -104,10 +110,12 @@ func (r *ring) publish(change func()) {
 
 func memberOf(n *memberlist.Node) Member {
 	addr, _ := netip.AddrFromSlice(n.Addr)
+	told := parseMeta(n.Meta)
 	return Member{
-		Name:   n.Name,
-		Addr:   netip.AddrPortFrom(addr.Unmap(), n.Port),
-		Usable: !parseMeta(n.Meta).Unusable,
+		Name:     n.Name,
+		Addr:     netip.AddrPortFrom(addr.Unmap(), n.Port),
+		Usable:   !told.Unusable,
+		Unlinked: told.Unlinked,
 	}
 }
 
@@ -124,12 +132,20 @@ func (r *ring) usable() bool {
 	return r.prepared.Load() && r.linked.Load() && !r.recovering.Load()
 }
 
-// NodeMeta returns what this member tells of itself.
-func (r *ring) NodeMeta(int) []byte {
-	if r.usable() {
+// NodeMeta returns what this member tells of itself, as far as the limit allows.
+func (r *ring) NodeMeta(limit int) []byte {
+	told := meta{Unusable: !r.usable(), Unlinked: *r.unlinked.Load()}
+	if !told.Unusable && len(told.Unlinked) == 0 {
 		return nil
 	}
-	return []byte(`{"unusable":true}`)
+	text, err := json.Marshal(told)
+	for ; err == nil && len(text) > limit && len(told.Unlinked) > 0; text, err = json.Marshal(told) {
+		told.Unlinked = told.Unlinked[:len(told.Unlinked)-1]
+	}
+	if err != nil || len(text) > limit {
+		return nil
+	}
+	return text
 }
 
 // GetBroadcasts and the methods below are for data of our own that would travel with

@@ -22,6 +22,9 @@ type View struct {
 	// Speakers are the nodes whose speaker is alive and has a usable link. Nil means
 	// that there is no gossip to tell: then every Node counts.
 	Speakers []lb.NodeName
+	// Unlinked are, node by node, the links that L2Advertisements name and that it cannot
+	// announce on: see [Unlinked]. Of a node that is not there nothing is known.
+	Unlinked map[lb.NodeName][]string
 	// Links are those of this node.
 	Links []lb.Link
 	// IgnoreExcludeLabel lets nodes announce that carry the label
@@ -127,6 +130,9 @@ func no(reason lb.Reason, why string) lb.Verdict { return lb.Verdict{Reason: rea
 // poolOf finds the pool that the service's address is from. While some pool cannot
 // be read, the pool that the assignment was recorded to come from is believed.
 func (p *Planner) poolOf(svc lb.Service) (lb.PoolName, bool) {
+	if len(svc.Held) == 0 {
+		return "", false
+	}
 	for _, pool := range p.view.Config.Pools {
 		if slices.ContainsFunc(pool.Ranges, func(r lb.Range) bool { return r.Contains(svc.Held[0]) }) {
 			return pool.Name, true
@@ -161,7 +167,8 @@ func covering(ads []lb.L2Advertisement, node lb.NodeName) []lb.L2Advertisement {
 }
 
 // candidates are the eligible nodes that some advertisement covers and, where
-// traffic must stay local, that host an endpoint; each with its score.
+// traffic must stay local, that host an endpoint; each with its score. Those that have none
+// of the permitted links stand back for those that do: where nobody has, the owner says so.
 func (p *Planner) candidates(svc lb.Service, ads []lb.L2Advertisement, serving []lb.NodeName) []election.Candidate {
 	out := make([]election.Candidate, 0, len(p.eligible))
 	for _, node := range p.eligible {
@@ -172,7 +179,41 @@ func (p *Planner) candidates(svc lb.Service, ads []lb.L2Advertisement, serving [
 			out = append(out, election.Candidate{Node: node, Score: score(ads, node)})
 		}
 	}
-	return out
+	if len(p.view.Unlinked) == 0 {
+		return out
+	}
+	linked := slices.DeleteFunc(slices.Clone(out), func(c election.Candidate) bool { return p.unlinked(ads, c.Node) })
+	if len(linked) == 0 {
+		return out
+	}
+	return linked
+}
+
+// Unlinked reports whether a node has none of the links that a service may be announced on.
+func (p *Planner) Unlinked(svc lb.Service, node lb.NodeName) bool {
+	pool, ok := p.poolOf(svc)
+	return ok && p.unlinked(p.matching(pool, svc), node)
+}
+
+func (p *Planner) unlinked(ads []lb.L2Advertisement, node lb.NodeName) bool {
+	names := permitted(covering(ads, node))
+	lacks := func(name string) bool { return slices.Contains(p.view.Unlinked[node], name) }
+	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !lacks(name) })
+}
+
+// Unlinked are the links that L2Advertisements name and that cannot be announced on, sorted,
+// given the links of a node.
+func Unlinked(c lb.Config, links []lb.Link) []string {
+	var out []string
+	for _, ad := range c.L2Advertisements {
+		for _, name := range ad.Links {
+			if !slices.ContainsFunc(links, func(l lb.Link) bool { return l.Name == name && (l.ARP || l.NDP) }) {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // score sums the weights of all preferences that pick the node.

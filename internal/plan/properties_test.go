@@ -34,6 +34,10 @@ func randomCluster(r *rand.Rand) cluster {
 	c.view.IgnoreExcludeLabel = r.IntN(4) == 0
 	c.view.Links = pick(r, nil, []lb.Link{{Name: "eth0", ARP: true}}, []lb.Link{{Name: "eth0", ARP: true, NDP: true}, {Name: "eth1", NDP: true}})
 	c.view.Config = randomConfig(r, c.view.Nodes)
+	c.view.Unlinked = map[lb.NodeName][]string{}
+	for _, n := range c.view.Nodes {
+		c.view.Unlinked[n.Name] = pick(r, nil, nil, []string{"eth0"}, []string{"eth1"}, []string{"eth0", "eth1"})
+	}
 	for i := range 8 {
 		svc := randomService(r, i)
 		c.services = append(c.services, svc)

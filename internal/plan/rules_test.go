@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/plan"
 )
 
 // rule is a change to the ordinary world, and what the three nodes then decide.
@@ -259,6 +260,22 @@ func TestLinks(t *testing.T) {
 		{"a permitted link that is unusable fails, and says why", func(w *world) {
 			w.advertise(lb.L2Advertisement{Links: []string{"eth2", "eth9"}})
 		}, on(failed + "eth2 is unusable (no carrier), eth9 does not exist")},
+		{"a node without a permitted link leaves the address to one that has it", func(w *world) {
+			w.view.Unlinked = map[lb.NodeName][]string{"node-b": {"eth0", "eth1"}}
+			w.advertise(lb.L2Advertisement{Links: []string{"eth1"}})
+		}, []string{"node-a announces 10.0.0.1 on eth1", "node-b notOwner: node node-a announces", "node-c notOwner: node node-a announces"}},
+		{"one of them is enough", func(w *world) {
+			w.view.Unlinked = map[lb.NodeName][]string{"node-b": {"eth1"}}
+			w.advertise(lb.L2Advertisement{Links: []string{"eth0", "eth1"}})
+		}, on("announces 10.0.0.1 on eth0,eth1")},
+		{"and where all links are permitted, any", func(w *world) {
+			w.view.Unlinked = map[lb.NodeName][]string{"node-b": {"eth1"}}
+			w.advertise(lb.L2Advertisement{Links: []string{"eth1"}}, lb.L2Advertisement{})
+		}, on("announces 10.0.0.1 on all links")},
+		{"where no node has one, the first says so", func(w *world) {
+			w.view.Unlinked = map[lb.NodeName][]string{"node-a": {"eth9"}, "node-b": {"eth9"}, "node-c": {"eth9"}}
+			w.advertise(lb.L2Advertisement{Links: []string{"eth9"}})
+		}, on(failed + "eth9 does not exist")},
 		{
 			"no link at all fails", func(w *world) { w.view.Links = nil },
 			on(`announceFailed: node "node-b" has no usable link`),
@@ -274,6 +291,14 @@ func TestALinkThatCannotAnnounceTheFamilyFails(t *testing.T) {
 	want := `announceFailed: none of the permitted links of node "node-a" is usable: eth1 cannot announce this IP family`
 	if got := inWords(w.seenBy("node-a")); got != want {
 		t.Errorf("verdict %q, want %q", got, want)
+	}
+}
+
+func TestUnlinkedAreTheLinksThatAdvertisementsNameAndThatCannotAnnounce(t *testing.T) {
+	w := ordinary()
+	w.advertise(lb.L2Advertisement{Links: []string{"eth9", "eth1"}}, lb.L2Advertisement{}, lb.L2Advertisement{Links: []string{"eth2", "eth9"}})
+	if diff := cmp.Diff([]string{"eth2", "eth9"}, plan.Unlinked(w.view.Config, w.view.Links)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
