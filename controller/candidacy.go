@@ -25,6 +25,13 @@ import (
 // leaseRecheck is how often a controller that may keep no lease asks whether it may by now.
 const leaseRecheck = time.Minute
 
+// A controller may keep no lease if it was refused it so many times in a row, with a pause between: roles
+// that are being replaced refuse for a moment, and who leads alone does so without a fence.
+const (
+	leaseRefusals = 3
+	refusalPause  = time.Second
+)
+
 // part is something that runs until its context ends.
 type part interface {
 	Start(context.Context) error
@@ -40,6 +47,9 @@ type candidacy struct {
 	identity  string
 	fence     *fence
 	writes    prometheus.Counter
+	// granted is set once this replica has read the lease: who is refused it later has roles that are being
+	// replaced, and not such as know of none.
+	granted bool
 	// vacancies says that somebody has let go of the lease.
 	vacancies chan struct{}
 	// predecessors are waited for before each term.
@@ -98,16 +108,39 @@ func (c *candidacy) Start(ctx context.Context) error {
 	return nil
 }
 
-// permitted reports whether the roles grant the lease. An API server that does not answer
-// does not say no.
+// permitted reports whether the roles grant the lease, once that is known: an API server
+// that does not answer says neither yes nor no. If ctx ends first, they do not.
 func (c *candidacy) permitted(ctx context.Context, l *lease) bool {
+	for refused := 0; !c.granted && refused < leaseRefusals && ctx.Err() == nil; {
+		switch err := c.ask(ctx, l); {
+		case apierrors.IsForbidden(err):
+			refused++
+		case err != nil:
+			refused = 0
+		}
+		if !c.granted {
+			pause(ctx, refusalPause)
+		}
+	}
+	return c.granted
+}
+
+// ask notes whether the lease is granted, and returns why not.
+func (c *candidacy) ask(ctx context.Context, l *lease) error {
 	_, _, err := l.Get(ctx)
-	return !apierrors.IsForbidden(err)
+	if apierrors.IsNotFound(err) {
+		err = nil
+	}
+	c.granted = err == nil
+	return err
 }
 
 // leadAlone leads without a lease, as who has roles that predate Herald is the only
-// replica. It ends when a lease is granted.
+// replica. It ends when a lease is granted, and not when nobody says so.
 func (c *candidacy) leadAlone(ctx context.Context, l *lease) {
+	if ctx.Err() != nil {
+		return
+	}
 	level.Info(c.logger).Log("msg", "leading without a lease: the roles grant none, so that this has to be the only replica")
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -115,19 +148,19 @@ func (c *candidacy) leadAlone(ctx context.Context, l *lease) {
 	defer c.fence.openUntil(time.Time{})
 	var led sync.WaitGroup
 	led.Go(func() { c.run(ctx) })
-	for !c.permittedLater(ctx, l) {
+	for !c.granted && ctx.Err() == nil {
+		pause(ctx, leaseRecheck)
+		_ = c.ask(ctx, l) // again, as long as it is refused or not answered
 	}
 	stop()
 	led.Wait()
 }
 
-// permittedLater waits, and reports whether that was enough or ctx has ended.
-func (c *candidacy) permittedLater(ctx context.Context, l *lease) bool {
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-		return true
-	case <-time.After(leaseRecheck):
-		return c.permitted(ctx, l)
+	case <-time.After(d):
 	}
 }
 
@@ -205,13 +238,21 @@ func (c *candidacy) serve(ctx context.Context) {
 	c.run(ctx)
 }
 
-// run runs the parts until ctx ends. They end by nothing else.
+// partRetry lies between the failure of a part of the leader and its next start.
+const partRetry = 5 * time.Second
+
+// run runs the parts until ctx ends. One that fails is started again.
 func (c *candidacy) run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, p := range c.lead {
 		running.Go(func() {
-			if err := p.Start(ctx); err != nil {
-				level.Error(c.logger).Log("msg", "part of the leader ended", "error", err)
+			for ctx.Err() == nil {
+				err := p.Start(ctx)
+				if err == nil {
+					return
+				}
+				level.Error(c.logger).Log("msg", "part of the leader ended", "error", err, "retry", partRetry)
+				pause(ctx, partRetry)
 			}
 		})
 	}

@@ -16,8 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -49,11 +51,12 @@ func (e *election) told() []string {
 	return slices.Clone(e.story)
 }
 
-// replica is one that can be cut off from the API server.
+// replica is one that can be cut off from the API server, and refused the lease.
 type replica struct {
 	*candidacy
-	lease *lease
-	cut   atomic.Bool
+	lease   *lease
+	cut     atomic.Bool
+	refused atomic.Bool
 }
 
 func (e *election) replica(name string) *replica {
@@ -64,6 +67,9 @@ func (e *election) replica(name string) *replica {
 		api.PrependReactor(verb, "leases", func(a k8stesting.Action) (bool, runtime.Object, error) {
 			if r.cut.Load() {
 				return true, nil, errors.New("connection refused")
+			}
+			if r.refused.Load() {
+				return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "leases"}, leaseName, nil)
 			}
 			obj, err := e.api.Invokes(a, nil)
 			return true, obj, err
@@ -226,3 +232,88 @@ func TestAContainerThatIsStartedAgainGoesOnLeading(t *testing.T) {
 		time.Sleep(5 * time.Second)
 	})
 }
+
+// Roles that predate Herald know of no lease, and their only replica leads without.
+func TestWhoMayKeepNoLeaseLeadsAloneUntilItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		r := e.replica("only")
+		r.refused.Store(true)
+		ctx, over := context.WithCancel(t.Context())
+		defer over()
+		go func() {
+			if !r.permitted(ctx, r.lease) {
+				r.leadAlone(ctx, r.lease)
+			}
+		}()
+		time.Sleep(10 * time.Second)
+		e.want("3.0s only leads")
+		r.cut.Store(true) // the API server is away for long, and says nothing
+		time.Sleep(10 * leaseRecheck)
+		r.cut.Store(false)
+		time.Sleep(10 * leaseRecheck)
+		e.want("3.0s only leads")
+		r.refused.Store(false)
+		time.Sleep(leaseRecheck + time.Second)
+		e.want("3.0s only leads", "1263.1s only has ended")
+		if r.fence.passable() {
+			t.Error("who is to stand for the lease may write without it")
+		}
+	})
+}
+
+func TestWhoIsRefusedTheLeaseForAMomentDoesNotLeadAlone(t *testing.T) {
+	for name, story := range map[string]func(*replica){
+		"roles come after the pod": func(r *replica) {
+			r.refused.Store(true)
+			time.AfterFunc(1500*time.Millisecond, func() { r.refused.Store(false) })
+		},
+		"the API server is away, and refuses when it is back until it has read its roles": func(r *replica) {
+			r.cut.Store(true)
+			time.AfterFunc(time.Minute, func() { r.refused.Store(true); r.cut.Store(false) })
+			time.AfterFunc(time.Minute+1500*time.Millisecond, func() { r.refused.Store(false) })
+		},
+		"roles are replaced between two terms": func(r *replica) {
+			if !r.permitted(t.Context(), r.lease) {
+				t.Error("not permitted at first")
+			}
+			r.refused.Store(true)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newElection(t).replica("one")
+				story(r)
+				if !r.permitted(t.Context(), r.lease) {
+					t.Error("it would lead without a lease")
+				}
+			})
+		})
+	}
+}
+
+func TestAPartOfTheLeaderThatFailsIsStartedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newElection(t)
+		r := e.replica("one")
+		starts := 0
+		r.lead = append(r.lead, startFunc(func(context.Context) error {
+			if starts++; starts < 3 {
+				return errors.New("the API server does not answer")
+			}
+			return nil
+		}))
+		ctx, over := context.WithCancel(t.Context())
+		e.stands(ctx, r)
+		time.Sleep(time.Minute)
+		if starts != 3 {
+			t.Errorf("it was started %d times, want 3", starts)
+		}
+		over()
+		time.Sleep(time.Second)
+	})
+}
+
+type startFunc func(context.Context) error
+
+func (f startFunc) Start(ctx context.Context) error { return f(ctx) }

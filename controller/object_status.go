@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +32,8 @@ const (
 	objectStatusPause = time.Second
 	// objectStatusRetry lies between a round that failed and the next.
 	objectStatusRetry = 5 * time.Second
+	// gatherableRecheck is how often it is looked whether what nodes say may be read by now.
+	gatherableRecheck = time.Minute
 )
 
 // objectStatuses says in the status of each object of the configuration whether it is in
@@ -85,18 +86,21 @@ func (s *objectStatuses) Start(ctx context.Context) error {
 	return nil
 }
 
-// gatherable reports whether there is anything to gather, and asks until that is known.
+// gatherable reports whether there is anything to gather: it asks until there is, or ctx ends.
 func (s *objectStatuses) gatherable(ctx context.Context) bool {
-	for ctx.Err() == nil {
+	for told := false; ctx.Err() == nil; {
 		known, err := kube.KnowsBGPSessionStates(ctx, s.stored, s.namespace)
 		switch {
-		case err == nil && !known:
-			level.Info(s.logger).Log("msg", "statuses of BGPPeers and others are not written: the cluster does not know BGPSessionStates, or does not let them be read")
-			return false
-		case err == nil:
+		case err != nil:
+			pause(ctx, objectStatusRetry)
+			continue
+		case known:
 			return true
+		case !told:
+			told = true
+			level.Info(s.logger).Log("msg", "statuses of BGPPeers and others are not written: the cluster does not know BGPSessionStates, or does not let them be read")
 		}
-		s.pause(ctx, objectStatusRetry)
+		pause(ctx, gatherableRecheck)
 	}
 	return false
 }
@@ -105,13 +109,6 @@ func (s *objectStatuses) lookAgain() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
-	}
-}
-
-func (s *objectStatuses) pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }
 
@@ -127,10 +124,10 @@ func (s *objectStatuses) keep(ctx context.Context, r client.Reader) {
 		if err := s.round(ctx, r, &keeper); err != nil && ctx.Err() == nil {
 			level.Error(s.logger).Log("msg", "statuses of objects not written", "error", err, "retry", objectStatusRetry)
 			s.lookAgain()
-			s.pause(ctx, objectStatusRetry)
+			pause(ctx, objectStatusRetry)
 			continue
 		}
-		s.pause(ctx, objectStatusPause)
+		pause(ctx, objectStatusPause)
 	}
 }
 
@@ -228,7 +225,7 @@ func holders(peer lb.ObjectRef, cfg lb.Config, g kube.Gathered) []lb.NodeName {
 func judge(o client.Object, problems []string) {
 	c := kube.Condition{Type: conditionValid, Status: metav1.ConditionTrue, Reason: lb.Reconciled}
 	if len(problems) > 0 {
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, lb.ConfigurationError, strings.Join(problems, "\n")
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, lb.ConfigurationError, kube.Lines("", problems)
 	}
 	kube.SetCondition(o, c)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -124,7 +125,7 @@ func (s *ConfigurationState) write(ctx context.Context) error {
 	}
 	var stored v1beta1.ConfigurationState
 	err := s.client.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: s.Name}, &stored)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || err == nil && !s.owns(&stored) {
 		err = s.applyObject(ctx)
 	}
 	if err != nil {
@@ -139,7 +140,12 @@ func (s *ConfigurationState) write(ctx context.Context) error {
 	})
 }
 
-// applyObject makes the object, owned by this pod.
+// owns reports whether this pod is the object's owner. One that an earlier pod left would go with that one.
+func (s *ConfigurationState) owns(stored *v1beta1.ConfigurationState) bool {
+	return s.Pod == "" || slices.ContainsFunc(stored.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Name == s.Pod })
+}
+
+// applyObject makes the object, or makes it this pod's own.
 func (s *ConfigurationState) applyObject(ctx context.Context) error {
 	labels := map[string]string{"metallb.io/component-type": s.Component}
 	if s.Node != "" {
@@ -204,5 +210,22 @@ func Summary(problems []lb.Problem) string {
 	for i, p := range problems {
 		lines[i] = p.String()
 	}
-	return "configuration error: " + strings.Join(lines, "\n")
+	return Lines("configuration error: ", lines)
+}
+
+// longestMessage is how long the message of a condition may be (metav1.Condition), in characters, of which
+// none here takes less than a byte.
+const longestMessage = 32768
+
+// Lines is a text of many lines as the message of a condition can hold it: of those for which there is no room it says
+// how many there are.
+func Lines(beginning string, lines []string) string {
+	if text := beginning + strings.Join(lines, "\n"); len(text) <= longestMessage {
+		return text
+	}
+	kept, text := 0, []byte(beginning)
+	for room := longestMessage - len("… and 1000000 more"); len(text)+len(lines[kept]) < room; kept++ {
+		text = append(append(text, lines[kept]...), '\n')
+	}
+	return fmt.Sprintf("%s… and %d more", text, len(lines)-kept)
 }

@@ -3,6 +3,9 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -141,6 +144,51 @@ func TestAConfigurationStateSaysWhoFoundWhat(t *testing.T) {
 			t.Errorf("status %+v after the problem was solved", got)
 		}
 	})
+}
+
+func TestAConfigurationStateIsTakenOverByTheNextPod(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		next := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "speaker-y", UID: "4712"}}
+		if err := c.api.Create(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		var uid types.UID
+		for _, pod := range []string{"speaker-x", "speaker-y"} {
+			s := kube.NewConfigurationState(log.NewNopLogger(), c.manager("node-a"), "metallb-system", kube.SpeakerReporter(pod, "node-a"))
+			start(s.Start)
+			s.Report(nil)
+			got := c.state(t, "speaker-node-a")
+			if len(got.OwnerReferences) != 1 || got.OwnerReferences[0].Name != pod {
+				t.Errorf("owners %+v, want %s alone", got.OwnerReferences, pod)
+			}
+			if uid != "" && got.UID != uid {
+				t.Error("the object is another")
+			}
+			uid = got.UID
+		}
+	})
+}
+
+func TestMoreProblemsThanThereIsRoomForAreCounted(t *testing.T) {
+	var many []lb.Problem
+	for i := range 2000 {
+		many = append(many, lb.Problem{Object: lb.ObjectRef{Kind: "BGPPeer", Name: fmt.Sprintf("peer-%d", i)}, Field: "spec.bfdProfile", Message: "names no BFDProfile"})
+	}
+	for count := 1; count <= len(many); count += 37 {
+		got := kube.Summary(many[:count])
+		lines := strings.Split(got, "\n")
+		if len(got) > 32768 {
+			t.Fatalf("%d problems take %d characters", count, len(got))
+		}
+		if rest, cut := strings.CutPrefix(lines[len(lines)-1], "… and "); cut {
+			left, err := strconv.Atoi(strings.TrimSuffix(rest, " more"))
+			if err != nil || left+len(lines)-1 != count {
+				t.Fatalf("of %d problems %d are told, and %q", count, len(lines)-1, rest)
+			}
+		} else if len(lines) != count {
+			t.Fatalf("of %d problems %d are told", count, len(lines))
+		}
+	}
 }
 
 func wantStatus(t *testing.T, got, want v1beta1.ConfigurationStateStatus) {
