@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,9 +16,39 @@ import (
 
 // What befalls the way to the API server, or itself. The play's own requests come from its host, and are spared by the former.
 
-// connectionsCut resets all connections of the nodes with the API server: watches begin anew.
+// connectionsCut resets all connections of the nodes with the API server: watches begin anew. Not every kernel can, and ss
+// says nothing where it cannot.
 func connectionsCut(ctx context.Context, s *stage, _ fault) error {
-	return s.on(ctx, lab.Control, "ss --kill --tcp state established sport = :6443 and not dst [::1] and not dst "+lab.AddressesOf(lab.Control).V4.String()+" >/dev/null")
+	which := "--no-header --numeric --tcp state established sport = :6443 and not dst [::1] and not dst " + lab.AddressesOf(lab.Control).V4.String()
+	cut, err := s.lab.In(ctx, lab.Control, "sh", "-c", "ss --kill "+which)
+	if err != nil {
+		return err
+	}
+	left, err := s.lab.In(ctx, lab.Control, "sh", "-c", "ss "+which)
+	if err != nil {
+		return err
+	}
+	count := len(gone(connections(cut), connections(left)))
+	s.journal.note("%d connections to the API server were cut", count)
+	if count == 0 {
+		return fmt.Errorf("%w: ss has cut no connection", errMissed)
+	}
+	return nil
+}
+
+// connections reads both ends of each connection from what ss prints. One that is made anew has another port.
+func connections(printed string) (all []string) {
+	for line := range strings.Lines(printed) {
+		if words := strings.Fields(line); len(words) >= 4 {
+			all = append(all, words[2]+" "+words[3])
+		}
+	}
+	return all
+}
+
+// gone are those that are not left.
+func gone(all, left []string) []string {
+	return slices.DeleteFunc(all, func(c string) bool { return slices.Contains(left, c) })
 }
 
 // apiSlow makes the control plane's link slow, with a queue before it, and lose a tenth of the packets either way.

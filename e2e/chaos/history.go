@@ -24,8 +24,9 @@ type history struct {
 
 	mu     sync.Mutex // guards all below
 	lives  map[types.UID]*life
-	broken []string // promises
-	losses []loss   // that are to be explained
+	broken []string  // promises
+	losses []loss    // that are to be explained
+	taken  time.Time // when they were last asked for
 }
 
 // life is one Service's.
@@ -39,10 +40,11 @@ type version struct {
 	svc *corev1.Service
 }
 
-// loss is an address that a Service lost without having asked for anything else since it was given it.
+// loss is an address that a Service lost without having asked for anything else shortly before.
 type loss struct {
 	svc     *corev1.Service
 	address netip.Addr
+	seen    time.Time // holding it, for the last time
 }
 
 // watchServices begins to watch. It tells what is held.
@@ -208,29 +210,30 @@ func mightShare(as, bs []version) bool {
 	})
 }
 
-// noteLoss notes the loss of an address by a Service that has asked for the same ever since it was given it. What nobody
-// changes may lose nothing; others may, and are told why.
+// noteLoss notes the loss of an address by a Service that has asked for the same ever since it was given it, or for long
+// enough. What nobody changes may lose nothing; others may, and are told why.
 func (h *history) noteLoss(l *life, address netip.Addr) {
-	svc := l.last()
-	given := len(l.versions) - 2
-	for given > 0 && slices.Contains(addresses(l.versions[given-1].svc), address) {
-		given--
+	svc, holding := l.last(), len(l.versions)-2
+	done := h.taken.Add(-memory) // what was asked for by then was done when everything was as it should be
+	from := holding
+	for from > 0 && l.versions[from].at.After(done) && slices.Contains(addresses(l.versions[from-1].svc), address) {
+		from--
 	}
-	changed := slices.ContainsFunc(l.versions[given:], func(v version) bool { return !sameWish(v.svc, l.versions[given].svc) })
+	changed := slices.ContainsFunc(l.versions[from:], func(v version) bool { return !sameWish(v.svc, l.versions[from].svc) })
 	switch {
 	case isSteady(svc):
 		h.broken = append(h.broken, fmt.Sprintf("Service %s lost %s", svc.Name, address))
 	case !changed:
-		h.losses = append(h.losses, loss{svc, address})
+		h.losses = append(h.losses, loss{svc, address, l.versions[holding].at})
 	}
 }
 
-// take returns what was found since it was last asked.
+// take returns what was found since it was last asked, now that everything is as it should be.
 func (h *history) take() (broken []string, losses []loss) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	broken, losses = h.broken, h.losses
-	h.broken, h.losses = nil, nil
+	h.broken, h.losses, h.taken = nil, nil, time.Now()
 	h.forget()
 	return broken, losses
 }

@@ -242,19 +242,36 @@ func (s *stage) kinds(resource string) dynamic.ResourceInterface {
 	return s.dynamic.Resource(schema.GroupVersionResource{Group: "metallb.io", Version: version, Resource: resource}).Namespace(herald.Namespace)
 }
 
+// delivery is how long an event may be on its way: client-go tries again after ten seconds when the API server was away.
+const delivery = 15 * time.Second
+
 // unexplained are the losses that no event tells of. A pool that was changed explains itself.
 func (s *stage) unexplained(ctx context.Context, losses []loss) (complaints []string, err error) {
+	end := time.Now().Add(delivery)
 	for _, l := range losses {
 		if within(fickleRange, l.address) {
 			continue
 		}
-		events, err := s.client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(l.svc.UID)})
+		explained, err := s.explained(ctx, l)
+		for ; err == nil && !explained && time.Now().Before(end); explained, err = s.explained(ctx, l) {
+			if pause(ctx, time.Second); ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.Reason == "ClearAssignment" }) {
+		if !explained {
 			complaints = append(complaints, fmt.Sprintf("Service %s lost %s, and no event says why", l.svc.Name, l.address))
 		}
 	}
 	return complaints, nil
+}
+
+func (s *stage) explained(ctx context.Context, l loss) (bool, error) {
+	events, err := s.client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(l.svc.UID)})
+	if err != nil {
+		return false, err
+	}
+	return l.isExplained(events.Items), nil
 }

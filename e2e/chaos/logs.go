@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,9 +22,18 @@ func (s *stage) wrongInLogs(ctx context.Context) (complaints []string, err error
 	if err != nil {
 		return nil, err
 	}
+	webhook, err := s.client.CoreV1().Secrets(herald.Namespace).Get(ctx, "metallb-webhook-cert", metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	private, err := privateKeys(webhook.Data)
+	if err != nil {
+		return nil, err
+	}
 	for what, texts := range map[string][]string{
 		"the password of a BGP session": spellings(routerPassword),
 		"the key of memberlist":         spellings(string(memberlist.Data["secretkey"])),
+		"a private key":                 private,
 		"a token":                       {"eyJhbGciOi"}, // {"alg": in base64, with which all of service accounts begin
 		"a crash":                       {"panic: ", "fatal error: "},
 	} {
@@ -35,6 +47,24 @@ func (s *stage) wrongInLogs(ctx context.Context) (complaints []string, err error
 	}
 	return complaints, nil
 }
+
+// privateKeys are how the private keys of a Secret may be written down. The words are in each that is written as PEM.
+func privateKeys(data map[string][]byte) (texts []string, err error) {
+	for _, text := range data {
+		key, _ := pem.Decode(text)
+		if key == nil || !strings.HasSuffix(key.Type, privateKey) {
+			continue
+		}
+		// As they are they have line feeds, which separate what grep looks for.
+		texts = slices.Concat(texts, spellings(string(text))[1:], spellings(string(key.Bytes))[1:])
+	}
+	if texts == nil {
+		return nil, errors.New("look for the webhook's private key: its Secret has none")
+	}
+	return append(texts, privateKey), nil
+}
+
+const privateKey = "PRIVATE KEY"
 
 // spellings are how a secret may be written down.
 func spellings(secret string) []string {

@@ -87,12 +87,35 @@ func (s *stage) label(ctx context.Context, node lab.Host, value string) error {
 	})
 }
 
+// nodeDrained befalls another node than the one drawn, if none of the pods is there that are to move.
 func nodeDrained(ctx context.Context, s *stage, f fault) error {
+	pods, err := s.client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+	if err != nil {
+		return err
+	}
+	f.node = nodeWithPod(pods.Items, f)
+	if f.node == "" {
+		return fmt.Errorf("%w: no pod is on any node", errMissed)
+	}
+	s.journal.note("%s is drained", f.node)
 	return errors.Join(
 		herald.Drain(ctx, s.lab, f.node, "app=web"),
 		s.lab.AwaitRollout(ctx, "default", "deployment/web"),
 		herald.Uncordon(ctx, s.lab, f.node),
 	)
+}
+
+// nodeWithPod is the fault's node, or another if no pod is there.
+func nodeWithPod(pods []corev1.Pod, f fault) (other lab.Host) {
+	for i := range pods {
+		switch node := lab.Host(pods[i].Spec.NodeName); {
+		case node == f.node:
+			return node
+		case node != "":
+			other = node
+		}
+	}
+	return other
 }
 
 func speakerKilled(ctx context.Context, s *stage, f fault) error {
@@ -125,9 +148,24 @@ func (s *stage) freeze(ctx context.Context, pod *corev1.Pod, lasts time.Duration
 	return s.on(ctx, node, "kill -CONT "+pid)
 }
 
-// bfdKilled ends the process that watches the paths to routers. There may be none while its speaker starts.
+// bfdProcess is how a speaker starts the process that watches the paths to routers. There is one on each node, as the peer
+// in furniture has a BFD profile and is for all nodes.
+const bfdProcess = "^/proc/self/exe bfd$"
+
+// bfdPatience is for a BFD process to come that is not there while its speaker starts, or where it was killed a moment ago.
+const bfdPatience = 10 * time.Second
+
 func bfdKilled(ctx context.Context, s *stage, f fault) error {
-	return s.on(ctx, f.node, "pkill -KILL -f '^/[a-z]* bfd$' || true")
+	ctx, cancel := context.WithTimeout(ctx, bfdPatience)
+	defer cancel()
+	err := herald.Await(ctx, "a BFD process to kill", func(ctx context.Context) error {
+		_, err := s.lab.In(ctx, f.node, "pkill", "-KILL", "-f", bfdProcess) // fails where there is none
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errMissed, err)
+	}
+	return nil
 }
 
 func speakerShutDown(ctx context.Context, s *stage, f fault) error {
@@ -154,14 +192,7 @@ func (s *stage) speaker(ctx context.Context, node lab.Host) (pod *corev1.Pod, er
 
 // gossipParted keeps speakers from hearing of each other, in two groups, or each alone. They announce still.
 func gossipParted(ctx context.Context, s *stage, f fault) error {
-	chance := f.chance()
-	group := map[lab.Host]int{}
-	for i, node := range s.lab.NodeNames() {
-		group[node] = chance.IntN(2)
-		if f.draw%3 == 0 {
-			group[node] = i
-		}
-	}
+	group := f.groups(s.lab.NodeNames())
 	s.journal.note("gossip is parted: %v", group)
 	for _, node := range s.lab.NodeNames() {
 		if err := s.deafen(ctx, node, func(other lab.Host) bool { return group[node] != group[other] }); err != nil {
@@ -175,6 +206,25 @@ func gossipParted(ctx context.Context, s *stage, f fault) error {
 		}
 	}
 	return nil
+}
+
+// groups says who is in which, with somebody in each of two or more.
+func (f fault) groups(nodes []lab.Host) map[lab.Host]int {
+	chance := f.chance()
+	shuffled := chance.Perm(len(nodes))
+	first := 1 + chance.IntN(len(nodes)-1) // so many are in one of two groups
+	group := map[lab.Host]int{}
+	for i, n := range shuffled {
+		switch {
+		case f.draw%3 == 0:
+			group[nodes[n]] = i
+		case i >= first:
+			group[nodes[n]] = 1
+		default:
+			group[nodes[n]] = 0
+		}
+	}
+	return group
 }
 
 // deafen has a node hear no gossip of others.

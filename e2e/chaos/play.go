@@ -96,7 +96,7 @@ func (p *play) act(ctx context.Context, a act) error {
 	p.journal.say("act %d: %s", a.number, a)
 	began := time.Now()
 	p.wire.forget(began)
-	complaints := p.befall(ctx, a)
+	happened, complaints := p.befall(ctx, a)
 	mended := time.Now()
 
 	p.acting.Lock()
@@ -114,15 +114,17 @@ func (p *play) act(ctx context.Context, a act) error {
 	complaints = append(append(complaints, broken...), unexplained...)
 	f := figures{settled: time.Since(mended)}
 	err = p.wire.read(func(t *timeline) { f.without, f.several = worst(t, p.history.steadyOnLAN(), began) })
-	p.report.add(a, f, complaints)
+	p.report.add(happened, f, complaints)
 	p.tell(a, f, complaints)
 	return err
 }
 
-// befall makes all faults of an act, and returns what went wrong when all are mended.
-func (p *play) befall(ctx context.Context, a act) (complaints []string) {
+// befall makes all faults of an act, and returns what has happened and what went wrong when all are mended. Faults that hit
+// nothing have not happened.
+func (p *play) befall(ctx context.Context, a act) (happened act, complaints []string) {
 	ended := make(chan error)
-	for _, f := range a.faults {
+	missed := make([]bool, len(a.faults))
+	for i, f := range a.faults {
 		go func() {
 			pause(ctx, f.after)
 			limited, cancel := context.WithTimeout(ctx, f.lasts+indulgence)
@@ -132,6 +134,10 @@ func (p *play) befall(ctx context.Context, a act) (complaints []string) {
 			if p.journal.note("%s is over", f); err != nil {
 				err = fmt.Errorf("%s: %w", f, err)
 			}
+			if missed[i] = errors.Is(err, errMissed); missed[i] {
+				p.journal.say("       %v", err)
+				err = nil
+			}
 			ended <- err
 		}()
 	}
@@ -140,7 +146,15 @@ func (p *play) befall(ctx context.Context, a act) (complaints []string) {
 			complaints = append(complaints, err.Error())
 		}
 	}
-	return complaints
+	happened.number = a.number
+	for i, f := range a.faults {
+		if missed[i] {
+			p.report.missed = append(p.report.missed, f)
+		} else {
+			happened.faults = append(happened.faults, f)
+		}
+	}
+	return happened, complaints
 }
 
 // worst is the longest that one of the addresses was not answered for, and the longest that one was by several.

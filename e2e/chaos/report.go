@@ -15,6 +15,7 @@ type Report struct {
 	kinds  []kind
 	took   time.Duration
 	acts   []outcome
+	missed []fault  // that hit nothing, and are in no act
 	end    []string // what was found to be wrong at the end
 	agings []aging
 }
@@ -40,10 +41,16 @@ func (r *Report) brokenPromises() (count int) {
 	return count + len(r.end)
 }
 
-// Err says that promises were broken, if some were, and how to see it again.
+// Err says that promises were broken, if some were, and how to see it again; or that a kind of fault was drawn and never hit
+// anything, so that nothing is known of what it does.
 func (r *Report) Err() error {
 	if broken := r.brokenPromises(); broken > 0 {
 		return fmt.Errorf("%d promises were broken: play it again with -seed %d", broken, r.seed)
+	}
+	for _, f := range r.missed {
+		if r.faultsOf(f.kind) == 0 {
+			return fmt.Errorf("%s: %w, each time", f.name, errMissed)
+		}
 	}
 	return nil
 }
@@ -55,6 +62,9 @@ func (r *Report) Write(out io.Writer) error {
 	byKind := r.byKind()
 	if err := byKind.Write(out, ""); err != nil {
 		return err
+	}
+	for _, f := range r.missed {
+		fmt.Fprintln(out, "hit nothing, and not counted:", f)
 	}
 	fmt.Fprintln(out, "\nProcesses that lived from the first third to the end, then and at the end, at rest.")
 	if err := agingTable(r.agings).Write(out, ""); err != nil {
@@ -77,18 +87,21 @@ func (r *Report) faults() (count int) {
 func (r *Report) byKind() table.Table {
 	t := table.Table{Heading: []string{"", "faults", "alone", "broken", "nobody", "max", "several", "max", "settled after", "max"}}
 	for _, k := range r.kinds {
-		count := 0
-		for _, o := range r.acts {
-			for _, f := range o.faults {
-				if f.name == k.name {
-					count++
-				}
-			}
-		}
-		t.Add(r.line(k.name, fmt.Sprint(count))...)
+		t.Add(r.line(k.name, fmt.Sprint(r.faultsOf(k)))...)
 	}
 	t.Add(r.line(several, "")...)
 	return t
+}
+
+func (r *Report) faultsOf(k kind) (count int) {
+	for _, o := range r.acts {
+		for _, f := range o.faults {
+			if f.name == k.name {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 func (r *Report) line(name, count string) []string {

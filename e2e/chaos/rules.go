@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/herald-lb/herald/e2e/herald"
@@ -52,15 +53,64 @@ func overlap(a, b []corev1.ServicePort) bool {
 	})
 }
 
-// sameWish says whether a Service asks for the same in two of its versions.
+// sameWish says whether a Service asks for the same addresses in two of its versions, for itself and beside others.
 func sameWish(a, b *corev1.Service) bool {
-	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && maps.Equal(a.Labels, b.Labels) && maps.Equal(asks(a), asks(b))
+	return equality.Semantic.DeepEqual(wished(a), wished(b))
 }
 
-func asks(svc *corev1.Service) map[string]string {
-	all := maps.Clone(svc.Annotations)
-	delete(all, "metallb.io/ip-allocated-from-pool")
-	return all
+// wished is that much of a Service as bears on its addresses. Ports and pods do where it shares them. Namespace and labels
+// would, if a pool chose Services by them: none of the play's does.
+func wished(svc *corev1.Service) *corev1.Service {
+	w := &corev1.Service{Spec: corev1.ServiceSpec{
+		Type: svc.Spec.Type, LoadBalancerClass: svc.Spec.LoadBalancerClass, LoadBalancerIP: svc.Spec.LoadBalancerIP,
+		ClusterIPs: svc.Spec.ClusterIPs, IPFamilies: svc.Spec.IPFamilies, IPFamilyPolicy: svc.Spec.IPFamilyPolicy,
+	}}
+	for _, key := range []string{sharingAnnotation, poolAnnotation, "metallb.io/loadBalancerIPs"} {
+		if value := svc.Annotations[key]; value != "" {
+			metav1.SetMetaDataAnnotation(&w.ObjectMeta, key, value)
+		}
+	}
+	if svc.Annotations[sharingAnnotation] == "" {
+		return w
+	}
+	metav1.SetMetaDataAnnotation(&w.ObjectMeta, "pods", backend(svc))
+	for _, p := range svc.Spec.Ports {
+		w.Spec.Ports = append(w.Spec.Ports, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port})
+	}
+	return w
+}
+
+const (
+	// hesitation is for how much older an event may seem than what it tells of: its time is in whole seconds, and a watch
+	// shows things a little later than they happen.
+	hesitation = 5 * time.Second
+	// mostEvents is how many events of one program on one object client-go writes at once. Of others one in five minutes
+	// gets through: https://pkg.go.dev/k8s.io/client-go/tools/record, defaultSpamBurst.
+	mostEvents = 25
+)
+
+// isExplained says whether one of the events on a Service tells why it has lost an address, or may have been dropped.
+func (l loss) isExplained(events []corev1.Event) bool {
+	written := 0
+	for i := range events {
+		e := &events[i]
+		if e.Reason == "ClearAssignment" && lastTold(e).After(l.seen.Add(-hesitation)) {
+			return true
+		}
+		if e.Source.Component == "metallb-controller" {
+			written += max(1, int(e.Count))
+		}
+	}
+	return written >= mostEvents
+}
+
+// lastTold is when something was told for the last time that may have been told several times.
+func lastTold(e *corev1.Event) time.Time {
+	times := []time.Time{e.FirstTimestamp.Time, e.LastTimestamp.Time, e.EventTime.Time}
+	if e.Series != nil {
+		times = append(times, e.Series.LastObservedTime.Time)
+	}
+	return slices.MaxFunc(times, time.Time.Compare)
 }
 
 // world is all that decides who should answer and what the router should hold.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -103,5 +104,58 @@ func TestWhatIsWrongWithAssignments(t *testing.T) {
 	w.services[0].Spec.Type = corev1.ServiceTypeClusterIP
 	if got := w.unserved(); len(got) != 2 {
 		t.Errorf("%q, want complaints about a, which holds too much, and c, which holds too little", got)
+	}
+}
+
+func TestWhichEventsExplainALoss(t *testing.T) {
+	seen := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	at := func(d time.Duration) metav1.Time { return metav1.Time{Time: seen.Add(d).Truncate(time.Second)} }
+	cleared := func(first, last time.Duration) corev1.Event {
+		return corev1.Event{Reason: "ClearAssignment", FirstTimestamp: at(first), LastTimestamp: at(last), Count: 2}
+	}
+	allocated := func(count int32) corev1.Event {
+		return corev1.Event{Reason: "IPAllocated", LastTimestamp: at(0), Count: count, Source: corev1.EventSource{Component: "metallb-controller"}}
+	}
+	for _, c := range []struct {
+		name   string
+		events []corev1.Event
+		want   bool
+	}{
+		{"none", nil, false},
+		{"one of the moment", []corev1.Event{cleared(0, 0)}, true},
+		{"one whose second began before", []corev1.Event{cleared(-10*time.Millisecond, -10*time.Millisecond)}, true},
+		{"one of much later, as the watch was interrupted", []corev1.Event{cleared(time.Minute, time.Minute)}, true},
+		{"one of long ago", []corev1.Event{cleared(-time.Minute, -time.Minute)}, false},
+		{"one of long ago that came again", []corev1.Event{cleared(-time.Minute, 0)}, true},
+		{"a series", []corev1.Event{{Reason: "ClearAssignment", Series: &corev1.EventSeries{LastObservedTime: metav1.MicroTime{Time: seen}}}}, true},
+		{"another", []corev1.Event{allocated(1)}, false},
+		{"so many that others may have been dropped", []corev1.Event{allocated(20), allocated(0), allocated(4)}, true},
+	} {
+		if got := (loss{seen: seen}).isExplained(c.events); got != c.want {
+			t.Errorf("%s: explained is %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
+func TestWhichWishesAreForOtherAddresses(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		before, then []wish
+		same         bool
+	}{
+		{"another port", []wish{}, []wish{port(81)}, true},
+		{"another port, sharing", []wish{sharing("k")}, []wish{sharing("k"), port(81)}, false},
+		{"local traffic", []wish{}, []wish{localTraffic}, true},
+		{"local traffic, sharing", []wish{sharing("k")}, []wish{sharing("k"), localTraffic}, false},
+		{"an annotation of others", []wish{}, []wish{annotated("example.com/a", "b")}, true},
+		{"a pool", []wish{}, []wish{fromPool("p")}, false},
+		{"a sharing key", []wish{sharing("k")}, []wish{sharing("l")}, false},
+		{"an address", []wish{}, []wish{annotated("metallb.io/loadBalancerIPs", "10.0.0.1")}, false},
+		{"both families", []wish{ipv4}, []wish{dualStack}, false},
+		{"no load balancer", []wish{}, []wish{noLoadBalancer}, false},
+	} {
+		if got := sameWish(newService("a", c.before...), newService("a", c.then...)); got != c.same {
+			t.Errorf("%s: the same is %t, want %t", c.name, got, c.same)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -45,6 +46,9 @@ const (
 	endsAll
 )
 
+// errMissed is what a fault returns that found nothing to befall, or could not. It does not count.
+var errMissed = errors.New("nothing was hit")
+
 // fault is one of an act's.
 type fault struct {
 	kind
@@ -78,12 +82,15 @@ func (a act) String() string {
 // several is the name of the row for acts of several faults.
 const several = "several at once"
 
-// row is where an act's figures belong.
+// row is where an act's figures belong; nowhere, if nothing happened in it.
 func (a act) row() string {
-	if len(a.faults) > 1 {
-		return several
+	switch len(a.faults) {
+	case 0:
+		return ""
+	case 1:
+		return a.faults[0].name
 	}
-	return a.faults[0].name
+	return several
 }
 
 // timetable is a whole play. In the acts from sparing on, one speaker and one controller never end, so that they grow old
