@@ -168,6 +168,25 @@ func (o *observer) assignments(uid types.UID) []string {
 	return slices.Compact(all)
 }
 
+// changes counts how often a Service's user has changed what it asks for, and how often what it holds has changed since it
+// was first given something.
+func (o *observer) changes(uid types.UID) int {
+	given := max(0, len(o.assignments(uid))-2) // those from nothing to something aside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.histories[uid]
+	if h == nil {
+		return given
+	}
+	asked := 0
+	for i := 1; i < len(h.versions); i++ {
+		if !sameWish(h.versions[i-1].svc, h.versions[i].svc) {
+			asked++
+		}
+	}
+	return given + asked
+}
+
 // served counts the Services whose names begin so and who have addresses.
 func (o *observer) served(prefix string) int {
 	o.mu.Lock()

@@ -151,8 +151,16 @@ func TestRequestedPools(t *testing.T) {
 		svc := s.service("of-old", annotated("metallb.universe.tf/address-pool", "second"))
 		s.holds(svc, "second", "10.3.1.0")
 		s.told(svc, corev1.EventTypeWarning, "deprecatedAnnotation", "metallb.universe.tf/address-pool")
-		s.change(svc, labelled("touched", "yes"))
-		s.settle()
+		for _, touch := range []option{labelled("touched", "yes"), annotated("example.com/touched", "yes"), port(8080), labelled("touched", "again")} {
+			s.change(svc, touch)
+			s.settle()
+		}
+		// Events are written one after the other: once this one is there, so are all before it.
+		later := s.service("after-of-old", fromPool("second"))
+		s.told(later, corev1.EventTypeNormal, "IPAllocated", "10.3.1.1")
+		if n := s.toldOf(svc, "deprecatedAnnotation"); n != 1 {
+			s.Errorf("said %d times to be old", n)
+		}
 	})
 	s.on("of both annotations the new one counts", func(s *stage) {
 		s.settle() // the address of the one before is free again

@@ -39,12 +39,20 @@ func TestWithoutSelectorsTheElectionDecides(t *testing.T) {
 	})
 }
 
-// awaitStatus waits until the one ServiceL2Status of a Service names a node.
-func awaitStatus(ctx context.Context, t *testing.T, service string, node lab.Host) {
+// awaitStatus waits until the one ServiceL2Status of a Service names a node, and these links: none where all are permitted.
+func awaitStatus(ctx context.Context, t *testing.T, service string, node lab.Host, links ...string) {
 	t.Helper()
 	statuses := advertisements
 	statuses.Resource = "servicel2statuses"
-	await(ctx, t, fmt.Sprintf("a status of %s that names %s", service, node), func(ctx context.Context) error {
+	want := map[string]any{"node": string(node), "serviceName": service, "serviceNamespace": "default"}
+	var interfaces []any
+	for _, name := range links {
+		interfaces = append(interfaces, map[string]any{"name": name})
+	}
+	if len(links) > 0 {
+		want["interfaces"] = interfaces
+	}
+	await(ctx, t, fmt.Sprintf("a status of %s that says %v", service, want), func(ctx context.Context) error {
 		list, err := objects.Resource(statuses).List(ctx, metav1.ListOptions{LabelSelector: "metallb.io/service-name=" + service})
 		if err != nil {
 			return err
@@ -52,7 +60,7 @@ func awaitStatus(ctx context.Context, t *testing.T, service string, node lab.Hos
 		if len(list.Items) != 1 {
 			return fmt.Errorf("there are %d", len(list.Items))
 		}
-		if status := list.Items[0].Object["status"]; fmt.Sprint(status) != fmt.Sprintf("map[node:%s serviceName:%s serviceNamespace:default]", node, service) {
+		if status := list.Items[0].Object["status"]; fmt.Sprint(status) != fmt.Sprint(want) {
 			return fmt.Errorf("it says %v", status)
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -87,27 +88,62 @@ func TestSpeakerFaults(t *testing.T) {
 
 	t.Run("a speaker that is killed is replaced, and announces again when it is back", func(t *testing.T) {
 		pod := must(herald.Speaker(ctx, cluster, home))(t)
+		// Who would answer is else up to how soon the kubelet starts it again.
+		goOn := freezeKubelet(ctx, t, home)
 		if err := herald.Kill(ctx, cluster, pod); err != nil {
 			t.Fatal(err)
 		}
-		// Who answers meanwhile is up to how soon the kubelet starts it again.
-		checkServed(ctx, t, addresses, herald.Anyone)
+		checkServed(ctx, t, addresses, herald.OtherThan(home))
+		goOn(ctx, t)
 		checkServed(ctx, t, addresses, herald.Only(home))
 	})
 
 	t.Run("a speaker that is shut down hands over, and announces again when it is back", func(t *testing.T) {
 		pod := must(herald.Speaker(ctx, cluster, home))(t)
-		kubectl(ctx, t, "delete", "pod", "--namespace", herald.Namespace, pod.Name)
-		checkServed(ctx, t, addresses, herald.Anyone)
-		awaitReady(ctx, t)
-		checkServed(ctx, t, addresses, herald.Only(home))
+		withoutFailures(ctx, t, addresses, func() {
+			kubectl(ctx, t, "delete", "pod", "--namespace", herald.Namespace, pod.Name)
+			checkServed(ctx, t, addresses, herald.Anyone)
+			awaitReady(ctx, t)
+			checkServed(ctx, t, addresses, herald.Only(home))
+		})
 	})
 
 	t.Run("a rolling restart of all speakers ends where it began", func(t *testing.T) {
-		kubectl(ctx, t, "rollout", "restart", "--namespace", herald.Namespace, "daemonset/speaker")
-		awaitReady(ctx, t)
-		checkServed(ctx, t, addresses, herald.Only(home))
+		withoutFailures(ctx, t, addresses, func() {
+			kubectl(ctx, t, "rollout", "restart", "--namespace", herald.Namespace, "daemonset/speaker")
+			awaitReady(ctx, t)
+			checkServed(ctx, t, addresses, herald.Only(home))
+		})
 	})
+}
+
+// freezeKubelet stops a node's kubelet for a while: it starts nothing again until it goes on.
+func freezeKubelet(ctx context.Context, t *testing.T, node lab.Host) (goOn func(context.Context, *testing.T)) {
+	t.Helper()
+	send := func(ctx context.Context, t *testing.T, signal string) {
+		t.Helper()
+		must(cluster.In(ctx, node, "sh", "-c", "kill -"+signal+" $(pidof kubelet)"))(t)
+	}
+	goOn = func(ctx context.Context, t *testing.T) { t.Helper(); send(ctx, t, "CONT") }
+	t.Cleanup(func() { goOn(context.Background(), t) })
+	send(ctx, t, "STOP")
+	return goOn
+}
+
+// withoutFailures has the client open connections all the time while something happens, and lets none fail: but as
+// Failures has it, one that was being opened when its way moved may be reset.
+func withoutFailures(ctx context.Context, t *testing.T, addresses []netip.Addr, happens func()) {
+	t.Helper()
+	clients := must(herald.StartPatientClients(ctx, cluster, lab.Client, addresses))(t)
+	defer clients.Stop()
+	began := time.Now()
+	happens()
+	if err := clients.AwaitSteady(ctx, time.Now()); err != nil {
+		t.Error(err)
+	}
+	for _, f := range clients.Failures() {
+		t.Errorf("%v after it began, a connection failed: %v", f.Start.Sub(began), f.Err)
+	}
 }
 
 // checkServed waits until one node of those wanted answers for the addresses, and the client is served.
