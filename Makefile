@@ -8,7 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 # The version is kept in config/default/kustomization.yaml, where the images' tags are.
 VERSION := $(shell sed -n 's/.*newTag: &version //p' config/default/kustomization.yaml)
-COMMIT  := $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
+# In full, as the length of an abbreviation depends on the clone.
+COMMIT  := $(shell git describe --always --dirty --exclude '*' --abbrev=40 2>/dev/null || echo unknown)
 # Images are dated to the commit, so that one commit gives one digest.
 EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 

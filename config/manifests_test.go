@@ -1,4 +1,4 @@
-// Package config_test checks what config/manifests/herald.yaml promises to who applies it.
+// Package config_test checks what the manifests promise to who applies it.
 package config_test
 
 import (
@@ -7,14 +7,18 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -113,6 +117,75 @@ func TestMetricsPortKeepsItsName(t *testing.T) {
 	}
 }
 
+// Without these, a cluster that enforces another standard by default would admit no speaker.
+func TestNamespaceAdmitsPrivilegedPods(t *testing.T) {
+	spaces := decoded[*corev1.Namespace](t)
+	if len(spaces) != 1 || spaces[0].Name != "metallb-system" {
+		t.Fatalf("the manifest has the namespaces %v, want metallb-system", spaces)
+	}
+	for _, mode := range []string{"enforce", "audit", "warn"} {
+		if got := spaces[0].Labels["pod-security.kubernetes.io/"+mode]; got != "privileged" {
+			t.Errorf("Pod Security's %s is %q, want privileged", mode, got)
+		}
+	}
+}
+
+func TestNetworkPoliciesLetThroughToMetricsAndWebhook(t *testing.T) {
+	controller := decoded[*appsv1.Deployment](t)[0].Spec.Template
+	var open []string
+	for _, policy := range decodedFrom[*networkingv1.NetworkPolicy](t, "herald-networkpolicies.yaml") {
+		if !finds(t, &policy.Spec.PodSelector, controller.Labels) {
+			t.Errorf("NetworkPolicy %s is not about the controller", policy.Name)
+		}
+		for _, rule := range policy.Spec.Ingress {
+			for _, port := range rule.Ports {
+				open = append(open, port.Port.String()+"/"+string(*port.Protocol))
+			}
+		}
+	}
+	slices.Sort(open)
+	if want := []string{"metricshttps/TCP", "webhook-server/TCP"}; !slices.Equal(want, open) {
+		t.Errorf("ports that are let through are %v, want %v", open, want)
+	}
+	for _, name := range []string{"metricshttps", "webhook-server"} {
+		if !slices.ContainsFunc(controller.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == name && p.Protocol != corev1.ProtocolUDP }) {
+			t.Errorf("the controller has no port %s", name)
+		}
+	}
+}
+
+func TestWebhookServiceReachesTheControllerAlone(t *testing.T) {
+	services := decoded[*corev1.Service](t)
+	i := slices.IndexFunc(services, func(s *corev1.Service) bool { return s.Name == "metallb-webhook-service" })
+	if i < 0 {
+		t.Fatal("the manifest has no Service metallb-webhook-service")
+	}
+	selector := &metav1.LabelSelector{MatchLabels: services[i].Spec.Selector}
+	controller := decoded[*appsv1.Deployment](t)[0].Spec.Template
+	if !finds(t, selector, controller.Labels) {
+		t.Errorf("it selects %v, and the controller's pods have %v", selector.MatchLabels, controller.Labels)
+	}
+	if speaker := decoded[*appsv1.DaemonSet](t)[0].Spec.Template; finds(t, selector, speaker.Labels) {
+		t.Errorf("it selects %v, which speakers have", selector.MatchLabels)
+	}
+	target := services[i].Spec.Ports[0].TargetPort
+	if !slices.ContainsFunc(controller.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool {
+		return p.Name == "webhook-server" && (target.StrVal == p.Name || target.IntVal == p.ContainerPort)
+	}) {
+		t.Errorf("it leads to port %s, which is not the controller's webhook-server", &target)
+	}
+}
+
+// finds tells whether a selector finds pods with the labels.
+func finds(t *testing.T, selector *metav1.LabelSelector, pod map[string]string) bool {
+	t.Helper()
+	found, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.Matches(labels.Set(pod))
+}
+
 // pods are the pod templates of controller and speaker.
 func pods(t *testing.T) (all []corev1.PodSpec) {
 	t.Helper()
@@ -128,10 +201,15 @@ func pods(t *testing.T) (all []corev1.PodSpec) {
 	return all
 }
 
-// decoded gives the manifest's objects of one kind.
-func decoded[T runtime.Object](t *testing.T) (found []T) {
+// decoded gives the objects of one kind in the one file that installs Herald.
+func decoded[T runtime.Object](t *testing.T) []T {
 	t.Helper()
-	for _, object := range manifest(t) {
+	return decodedFrom[T](t, "herald.yaml")
+}
+
+func decodedFrom[T runtime.Object](t *testing.T, file string) (found []T) {
+	t.Helper()
+	for _, object := range manifest(t, file) {
 		if typed, ok := object.(T); ok {
 			found = append(found, typed)
 		}
@@ -140,9 +218,9 @@ func decoded[T runtime.Object](t *testing.T) (found []T) {
 }
 
 // manifest decodes strictly: a field that its kind does not have is an error, as kubectl --validate makes it one.
-func manifest(t *testing.T) (objects []runtime.Object) {
+func manifest(t *testing.T, file string) (objects []runtime.Object) {
 	t.Helper()
-	data, err := os.ReadFile("manifests/herald.yaml")
+	data, err := os.ReadFile(filepath.Join("manifests", file))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,6 +55,7 @@ func TestWarnings(t *testing.T) {
 		"an advertisement that drops a pool":      {"apply", "L2Advertisement both metallb-system {ipAddressPools: [blue]}", "no advertisement selects IPAddressPool green"},
 		"a peer for no node":                      {"create", "BGPPeer p metallb-system {myASN: 1, peerASN: 2, peerAddress: 192.168.10.9, nodeSelectors: [{matchLabels: {rack: z}}]}", "the nodeSelectors of BGPPeer p match no node: nobody opens a session"},
 		"what is deprecated":                      {"create", "BGPPeer p metallb-system {myASN: 64512, peerASN: 2, peerAddress: 192.168.10.9, disableMP: true}", deprecated},
+		"the removal of the last advertisement":   {"delete", "L2Advertisement both metallb-system {}", "no advertisement selects IPAddressPool green: Services are given its addresses, and nobody announces them"},
 		"the removal of a pool with two Services": {"delete", "IPAddressPool green metallb-system {addresses: []}", "this takes addresses from Services (2): default/one, default/two"},
 		"a pool that shrinks by one of them":      {"apply", "IPAddressPool green metallb-system {addresses: [10.2.0.0/32]}", "this takes addresses from Services (1): default/two"},
 	} {
@@ -87,7 +88,7 @@ func TestWhatIsAcceptedWithoutAWord(t *testing.T) {
 		"a peer whose BFDProfile and Secret are to come": {"create", "BGPPeer p metallb-system {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.9, bfdProfile: later, passwordSecret: {name: later}}"},
 		"a community whose name is to come":              {"create", "BGPAdvertisement a metallb-system {ipAddressPools: [green], communities: [later]}"},
 		"a community that has a name":                    {"create", "BGPAdvertisement a metallb-system {ipAddressPools: [green], communities: [here]}"},
-		"the removal of an advertisement":                {"delete", "BGPAdvertisement wide metallb-system {}"},
+		"the removal of one advertisement of two":        {"delete", "BGPAdvertisement wide metallb-system {}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if output, err := kubectl(ctx, c.object, c.verb, "--dry-run=server"); err != nil || strings.Contains(output, "Warning") {

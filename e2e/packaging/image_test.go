@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -41,9 +42,25 @@ func TestOneCommitGivesOneImage(t *testing.T) {
 			t.Errorf("%s is %s, and built elsewhere %s", name, one, other)
 		}
 	}
-	for _, program := range []string{"controller", "speaker"} {
+	for program, user := range map[string]string{"controller": "65534:65534", "speaker": "0:0"} {
 		t.Run("the "+program+" is small, stripped and static", func(t *testing.T) { checkProgram(t, builds[0], program) })
-		t.Run("the image of the "+program+" says what is in it", func(t *testing.T) { checkLabels(t, builds[0], program) })
+		t.Run("the image of the "+program+" says what is in it and who runs it", func(t *testing.T) { checkImage(t, builds[0], program, user) })
+	}
+}
+
+// An abbreviation is longer in a clone that has more objects, and so would give another image.
+func TestImagesAreOfTheCommitInFull(t *testing.T) {
+	git := exec.CommandContext(t.Context(), "git", "rev-parse", "HEAD")
+	git.Dir = root
+	head, err := git.Output()
+	if err != nil {
+		t.Skip("the source is not in a clone: ", err)
+	}
+	plan := exec.CommandContext(t.Context(), "make", "--dry-run", "image-archives")
+	plan.Dir = root
+	flag := "-commit " + strings.TrimSpace(string(head))
+	if output := string(must(plan.Output())(t)); strings.Count(output, flag) != 2 {
+		t.Errorf("the two images are not made with %s:\n%s", flag, output)
 	}
 }
 
@@ -92,14 +109,17 @@ func checkProgram(t *testing.T, dir, name string) {
 	}
 }
 
-func checkLabels(t *testing.T, dir, name string) {
+func checkImage(t *testing.T, dir, name, user string) {
 	files := contents(t, filepath.Join(dir, "build", "images", name+".tar"))
 	var index struct{ Manifests []struct{ Digest string } }
 	check(t, json.Unmarshal(files["index.json"], &index))
 	var manifest struct{ Config struct{ Digest string } }
 	check(t, json.Unmarshal(files[blob(index.Manifests[0].Digest)], &manifest))
 	var image struct {
-		Config struct{ Labels map[string]string }
+		Config struct {
+			User   string
+			Labels map[string]string
+		}
 	}
 	check(t, json.Unmarshal(files[blob(manifest.Config.Digest)], &image))
 	want := map[string]string{
@@ -110,6 +130,9 @@ func checkLabels(t *testing.T, dir, name string) {
 	}
 	if !maps.Equal(want, image.Config.Labels) {
 		t.Errorf("its labels are %v, want %v", image.Config.Labels, want)
+	}
+	if image.Config.User != user {
+		t.Errorf("it runs as %q, want %q", image.Config.User, user)
 	}
 }
 

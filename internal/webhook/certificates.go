@@ -28,9 +28,11 @@ const ConfigurationName = "metallb-webhook-configuration"
 const fieldManager = "herald-certificates"
 
 // Certificates are checked so often though nothing happens, and after an error so soon.
+// Roles that do not let them be kept may be others a minute later.
 const (
 	certificatesRecheck = 12 * time.Hour
 	certificatesRetry   = 5 * time.Second
+	grantRecheck        = time.Minute
 )
 
 // errNotGranted says that roles which predate Herald do not let it keep certificates.
@@ -96,6 +98,7 @@ func (c *Certificates) Start(ctx context.Context) error {
 		pause := certificatesRecheck
 		switch err := c.ensure(ctx); {
 		case errors.Is(err, errNotGranted):
+			pause = grantRecheck
 			if !c.without.Swap(true) {
 				level.Info(c.logger).Log("msg", "changes of the configuration are not reviewed: the roles do not let certificates be kept")
 			}
@@ -128,7 +131,9 @@ func (c *Certificates) ensure(ctx context.Context) error {
 		c.served.Store(&serving)
 	}
 	err = c.trust(ctx, credentials.trusted)
-	c.served.Store(&serving)
+	if err == nil || errors.Is(err, errNotGranted) {
+		c.served.Store(&serving)
+	}
 	if err != nil || c.watching {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,8 @@ import (
 var (
 	secretName  = types.NamespacedName{Namespace: "metallb-system", Name: "metallb-webhook-cert"}
 	serviceName = types.NamespacedName{Namespace: "metallb-system", Name: "metallb-webhook-service"}
+
+	forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, secretName.Name, nil)
 )
 
 // api is an API server in memory with a webhook configuration: a webhook of ours, one of
@@ -33,7 +36,17 @@ type api struct {
 	client.WithWatch
 	t      *testing.T
 	writes int
-	refuse error
+	// refuse is what reading fails with, and refuseTrust what writing caBundles does.
+	refuse, refuseTrust error
+	// until is when refusals end, if they do.
+	until time.Time
+}
+
+func (a *api) refusal(err error) error {
+	if !a.until.IsZero() && !time.Now().Before(a.until) {
+		return nil
+	}
+	return err
 }
 
 func newAPI(t *testing.T) *api {
@@ -53,8 +66,8 @@ func newAPI(t *testing.T) *api {
 		Webhooks:   []admissionregistrationv1.ValidatingWebhook{hook("ours.metallb.io", serviceName.Name), hook("others.example.com", "other")},
 	}).WithInterceptorFuncs(interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, o ...client.GetOption) error {
-			if a.refuse != nil {
-				return a.refuse
+			if err := a.refusal(a.refuse); err != nil {
+				return err
 			}
 			return c.Get(ctx, key, obj, o...)
 		},
@@ -67,6 +80,9 @@ func newAPI(t *testing.T) *api {
 			return c.Update(ctx, obj, o...)
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, o ...client.ApplyOption) error {
+			if err := a.refusal(a.refuseTrust); err != nil {
+				return err
+			}
 			a.writes++
 			return c.Apply(ctx, obj, o...)
 		},
@@ -200,6 +216,79 @@ func TestCredentialsOfAnExistingInstallationAreKeptUntilTheyAreDue(t *testing.T)
 	})
 }
 
+func TestARenewedCertificateIsServedOnceItIsTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		c := a.replica()
+		former := served(t, c)
+		time.Sleep(credentialsLife - credentialsRenewal + time.Hour)
+		a.refuseTrust = apierrors.NewInternalError(errors.New("etcd has no leader"))
+		for range 2 {
+			if err := c.ensure(t.Context()); err == nil {
+				t.Error("that the API server was not told is no error")
+			}
+			a.trusts(c)
+		}
+		if served(t, c) != former {
+			t.Error("another certificate is served")
+		}
+		a.refuseTrust = nil
+		a.look(c)
+		a.trusts(c)
+		if served(t, c) == former {
+			t.Error("the former certificate is served still")
+		}
+	})
+}
+
+// Then somebody else keeps the caBundles, and waits for what is in the Secret.
+func TestARenewedCertificateIsServedWhereTheRolesDoNotLetItBeTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		c := a.replica()
+		former := served(t, c)
+		time.Sleep(credentialsLife - credentialsRenewal + time.Hour)
+		a.refuseTrust = forbidden
+		if err := c.ensure(t.Context()); !errors.Is(err, errNotGranted) {
+			t.Errorf("error %v, want %v", err, errNotGranted)
+		}
+		if served(t, c) == former {
+			t.Error("the former certificate is served still")
+		}
+	})
+}
+
+// served is the certificate itself.
+func served(t *testing.T, c *Certificates) string {
+	t.Helper()
+	pair, err := c.Serve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pair.Certificate[0])
+}
+
+func TestRolesThatGrantItLaterAreNoticedWithinAMinute(t *testing.T) {
+	for name, refuse := range map[string]func(*api) *error{
+		"the Secret":    func(a *api) *error { return &a.refuse },
+		"the caBundles": func(a *api) *error { return &a.refuseTrust },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t)
+				*refuse(a), a.until = forbidden, time.Now().Add(time.Second)
+				c := NewCertificates(log.NewNopLogger(), a, secretName, serviceName, func(context.Context) error { return nil })
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				go func() { _ = c.Start(ctx) }()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				a.trusts(c)
+			})
+		})
+	}
+}
+
 func TestWithoutAWebhookConfigurationThereIsNothingToTell(t *testing.T) {
 	a := newAPI(t)
 	if err := a.Delete(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: ConfigurationName}}); err != nil {
@@ -211,7 +300,6 @@ func TestWithoutAWebhookConfigurationThereIsNothingToTell(t *testing.T) {
 }
 
 func TestAReplicaIsReadyWhenItCanAnswerOrNeverWill(t *testing.T) {
-	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, secretName.Name, nil)
 	for name, tc := range map[string]struct {
 		refuse error
 		ready  bool

@@ -47,19 +47,23 @@ func reviewed(world config.Objects, c change) review {
 	return r
 }
 
-// denials are the reasons to refuse the change; with none it is accepted.
+// denials are the reasons to refuse the change; with none it is accepted. A removal makes
+// nothing wrong: a problem that comes with it is another's, which had one like it before.
 func (r review) denials() []string {
+	if r.object == nil {
+		return r.danglingProfile()
+	}
 	var out []string
 	for _, p := range r.problems {
 		out = append(out, p.String())
 	}
-	return append(out, r.danglingProfile()...)
+	return out
 }
 
-// danglingProfile is the one reference that is guarded: a peer whose BFDProfile goes
+// danglingProfile is the one reference that is guarded against a removal: a peer whose BFDProfile goes
 // would lose its BFD session with the next speaker that starts.
 func (r review) danglingProfile() []string {
-	if r.kind.name != "BFDProfile" || r.object != nil {
+	if r.kind.name != "BFDProfile" {
 		return nil
 	}
 	for i := range r.world.Peers {

@@ -119,6 +119,13 @@ func TestValuesReachTheObjects(t *testing.T) {
 		"no metrics":                               {"prometheus: {metricsPort: 0}", speaker, container + ".args[0]", "--port=0"},
 		"an image":                                 {"speaker: {image: {repository: local/speaker, tag: v9}}", speaker, container + ".image", "local/speaker:v9"},
 		"a certificate for metrics":                {"tls: {speakerMetricsTLSSecret: mine}", speaker, `.spec.template.spec.volumes[?(@.name=="metrics-tls")].secret.secretName`, "mine"},
+		"links of pod networks, too":               {"speaker: {excludeInterfaces: {enabled: false}}", speaker, container + `.volumeMounts[?(@.name=="metallb-excludel2")].mountPath`, ""},
+		"and nothing is mounted for them":          {"speaker: {excludeInterfaces: {enabled: false}}", speaker, `.spec.template.spec.volumes[?(@.name=="metallb-excludel2")].name`, ""},
+		"links of pod networks are left out":       {"speaker: {excludeInterfaces: {enabled: true}}", speaker, `.spec.template.spec.volumes[?(@.name=="metallb-excludel2")].configMap.name`, "metallb-excludel2"},
+		"nodes that balancers are to leave out":    {"speaker: {ignoreExcludeLB: true}", speaker, container + ".args", `"--ignore-exclude-lb"`},
+		"gossip over long ways":                    {"speaker: {wanConfig: true}", speaker, container + ".args", `"--ml-wan-config"`},
+		"where the gossip's key is read":           {"speaker: {memberlist: {mlSecretKeyPath: /key}}", speaker, container + `.env[?(@.name=="METALLB_ML_SECRET_KEY_PATH")].value`, "/key"},
+		"where the gossip's key is mounted":        {"speaker: {memberlist: {mlSecretKeyPath: /key}}", speaker, container + `.volumeMounts[?(@.name=="memberlist")].mountPath`, "/key"},
 		"no taint is tolerated":                    {"speaker: {tolerateMaster: false}", speaker, ".spec.template.spec.tolerations", ""},
 		"more nodes' labels":                       {"speaker: {nodeSelector: {edge: 'true'}}", speaker, ".spec.template.spec.nodeSelector", `{"edge":"true","kubernetes.io/os":"linux"}`},
 		"the gossip's port":                        {"speaker: {memberlist: {mlBindPort: 7000}}", speaker, container + `.env[?(@.name=="METALLB_ML_BIND_PORT")].value`, "7000"},
@@ -147,6 +154,32 @@ func TestValuesReachTheObjects(t *testing.T) {
 				t.Errorf("%s of %s is %s, want %s", test.path, test.object, got, test.want)
 			}
 		})
+	}
+}
+
+// In values, PROGRAM stands for the one that is looked at.
+func TestValuesReachBothPrograms(t *testing.T) {
+	const pod = ".spec.template.spec"
+	for name, test := range map[string]struct{ values, path, want string }{
+		"a registry's credentials":  {"imagePullSecrets: [{name: registry}]", pod + ".imagePullSecrets", `[{"name":"registry"}]`},
+		"the lowest version of TLS": {"tls: {minVersion: VersionTLS12}", pod + ".containers[0].args", `"--tls-min-version=VersionTLS12"`},
+		"cipher suites":             {"tls: {cipherSuites: A}", pod + ".containers[0].args", `"--tls-cipher-suites=A"`},
+		"key exchanges":             {"tls: {curvePreferences: '29,23'}", pod + ".containers[0].args", `"--tls-curve-preferences=29,23"`},
+		"a taint that is tolerated": {"PROGRAM: {tolerations: [{key: a, operator: Exists}]}", pod + `.tolerations[?(@.key=="a")].operator`, "Exists"},
+		"a priority":                {"PROGRAM: {priorityClassName: high}", pod + ".priorityClassName", "high"},
+		"a runtime":                 {"PROGRAM: {runtimeClassName: gvisor}", pod + ".runtimeClassName", "gvisor"},
+		"annotations of pods":       {"PROGRAM: {podAnnotations: {a: b}}", ".spec.template.metadata.annotations", `{"a":"b"}`},
+		"labels":                    {"PROGRAM: {labels: {team: network}}", ".metadata.labels.team", "network"},
+		"labels of pods":            {"PROGRAM: {labels: {team: network}}", ".spec.template.metadata.labels.team", "network"},
+	} {
+		for program, kind := range map[string]string{"controller": "Deployment", "speaker": "DaemonSet"} {
+			t.Run(name+", "+program, func(t *testing.T) {
+				workload := render(t, strings.ReplaceAll(test.values, "PROGRAM", program)).named(t, kind, "herald-"+program)
+				if got := at(t, workload, test.path); !strings.Contains(got, test.want) {
+					t.Errorf("%s is %s, want %s", test.path, got, test.want)
+				}
+			})
+		}
 	}
 }
 
@@ -224,13 +257,14 @@ func TestValuesThatCannotBeServedAreRefused(t *testing.T) {
 
 func TestWhatIsNotWantedIsNotThere(t *testing.T) {
 	for values, gone := range map[string][]string{
-		"rbac: {create: false}":               {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
-		"controller: {webhookMode: disabled}": {"ValidatingWebhookConfiguration", "Service"},
-		"controller: {replicas: 1}":           {"PodDisruptionBudget"},
-		"controller: {enabled: false}":        {"Deployment", "PodDisruptionBudget", "ValidatingWebhookConfiguration"},
-		"speaker: {enabled: false}":           {"DaemonSet", "ConfigMap"},
-		"crds: {enabled: false}":              {"CustomResourceDefinition"},
-		"networkpolicies: {enabled: false}":   {"NetworkPolicy", "ServiceMonitor", "PodMonitor", "PrometheusRule"},
+		"rbac: {create: false}":                          {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
+		"controller: {webhookMode: disabled}":            {"ValidatingWebhookConfiguration", "Service"},
+		"controller: {replicas: 1}":                      {"PodDisruptionBudget"},
+		"controller: {enabled: false}":                   {"Deployment", "PodDisruptionBudget", "ValidatingWebhookConfiguration"},
+		"speaker: {enabled: false}":                      {"DaemonSet", "ConfigMap"},
+		"crds: {enabled: false}":                         {"CustomResourceDefinition"},
+		"speaker: {excludeInterfaces: {enabled: false}}": {"ConfigMap"},
+		"networkpolicies: {enabled: false}":              {"NetworkPolicy", "ServiceMonitor", "PodMonitor", "PrometheusRule"},
 		"speaker: {serviceAccount: {create: false}, enabled: true}\ncontroller: {serviceAccount: {create: false}}": {"ServiceAccount"},
 	} {
 		kinds := render(t, values).kinds()
@@ -257,6 +291,7 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 		selects(t, monitored.named(t, "PodMonitor", name), pods, "spec", "selector", "matchLabels")
 		if component == "controller" {
 			selects(t, r.named(t, "NetworkPolicy", name), pods, "spec", "podSelector", "matchLabels")
+			selects(t, r.named(t, "Service", "metallb-webhook-service"), pods, "spec", "selector")
 			continue
 		}
 		gossip, err := labels.Parse(at(t, workload, `.spec.template.spec.containers[0].env[?(@.name=="METALLB_ML_LABELS")].value`))
@@ -266,10 +301,35 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 	}
 }
 
+// A rule that names no port lets through to all.
+func TestNetworkPolicyNamesPortsOfTheController(t *testing.T) {
+	for values, want := range map[string]string{
+		"":                                    "metricshttps webhook-server",
+		"prometheus: {metricsPort: 0}":        "webhook-server",
+		"controller: {webhookMode: disabled}": "metricshttps",
+		"prometheus: {metricsPort: 0}\ncontroller: {webhookMode: disabled}": "",
+	} {
+		r := render(t, "networkpolicies: {enabled: true}\n"+values)
+		policy := r.named(t, "NetworkPolicy", "herald-controller")
+		if got := at(t, policy, ".spec.ingress[*].ports[*].port"); got != want {
+			t.Errorf("with %s it lets through to %q, want %q", values, got, want)
+		}
+		if rules := at(t, policy, ".spec.ingress"); want == "" && rules != "" {
+			t.Errorf("with %s it has the rules %s, want none", values, rules)
+		}
+		controller := r.named(t, "Deployment", "herald-controller")
+		for _, port := range strings.Fields(want) {
+			if at(t, controller, `.spec.template.spec.containers[0].ports[?(@.name=="`+port+`")].containerPort`) == "" {
+				t.Errorf("with %s the controller has no port %s", values, port)
+			}
+		}
+	}
+}
+
 func selects(t *testing.T, selecting object, target map[string]string, path ...string) {
 	t.Helper()
 	selector, found, err := unstructured.NestedStringMap(selecting.Object, path...)
-	if err != nil || !found || !labels.SelectorFromSet(selector).Matches(labels.Set(target)) {
+	if err != nil || !found || len(selector) == 0 || !labels.SelectorFromSet(selector).Matches(labels.Set(target)) {
 		t.Errorf("%s %s selects %v, which is not in %v", selecting.GetKind(), selecting.GetName(), selector, target)
 	}
 }
