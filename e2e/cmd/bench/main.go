@@ -42,7 +42,7 @@ func run(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.lab, "lab", "bench", "the lab's name")
 	flag.StringVar(&o.root, "root", "..", "the repository's root")
-	flag.IntVar(&o.runs, "runs", 10, "how often each fault is made")
+	flag.IntVar(&o.runs, "runs", 20, "how often each fault is made")
 	flag.DurationVar(&o.steadyFor, "steady", 30*time.Minute, "how long all cores are kept busy")
 	only := flag.String("only", "", "experiments to run, separated by commas; all if empty: "+experiment.Names(experiments))
 	flag.Parse()
