@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -191,17 +192,23 @@ func (s *statusObjects[S]) outdated(cached client.Object) bool {
 }
 
 // writeStatus patches, since the status is all ours; a conflict means that the object
-// is another by now.
+// is another by now. One whose status is about another node, which cannot be changed, is
+// of no use: it is removed, and made anew with the next try.
 func (s *statusObjects[S]) writeStatus(ctx context.Context, obj client.Object, status S) error {
-	patch, err := statusPatch(obj.GetUID(), *s.kind.status(obj), status)
+	patch, err := statusPatch(obj.GetResourceVersion(), *s.kind.status(obj), status)
 	if err != nil {
 		return err
 	}
-	if err := s.client.Status().Patch(ctx, obj, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return fmt.Errorf("write status of %s %s: %w", s.kind.name, obj.GetName(), err)
+	err = s.client.Status().Patch(ctx, obj, client.RawPatch(types.MergePatchType, patch))
+	if err == nil {
+		s.wrote(obj)
+		return nil
 	}
-	s.wrote(obj)
-	return nil
+	err = fmt.Errorf("write status of %s %s: %w", s.kind.name, obj.GetName(), err)
+	if apierrors.IsInvalid(err) {
+		err = errors.Join(err, s.remove(ctx, obj))
+	}
+	return err
 }
 
 func (s *statusObjects[S]) wrote(obj client.Object) {
@@ -228,8 +235,10 @@ func (s *statusObjects[S]) adopt(ctx context.Context, obj client.Object) error {
 	return nil
 }
 
-// statusPatch sets the fields of want, and deletes those that only now has (RFC 7386).
-func statusPatch(uid types.UID, now, want any) ([]byte, error) {
+// statusPatch sets the fields of want, and deletes those that only now has (RFC 7386). It names the
+// version that it is for: a UID would not do, as the API server takes of what is sent as the status of
+// a custom resource nothing else.
+func statusPatch(version string, now, want any) ([]byte, error) {
 	before, err := fieldsOf(now)
 	if err != nil {
 		return nil, err
@@ -243,7 +252,7 @@ func statusPatch(uid types.UID, now, want any) ([]byte, error) {
 			after[name] = nil
 		}
 	}
-	return json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid}, "status": after})
+	return json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": version}, "status": after})
 }
 
 func fieldsOf(status any) (map[string]any, error) {

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -35,6 +36,8 @@ type statusCluster struct {
 	writes atomic.Int32
 	// refuses says that writes of status fail.
 	refuses atomic.Bool
+	// meanwhile happens while the next status is on its way.
+	meanwhile atomic.Pointer[func()]
 }
 
 func newStatusCluster(t *testing.T) *statusCluster {
@@ -51,6 +54,15 @@ func newStatusCluster(t *testing.T) *statusCluster {
 			c.writes.Add(1)
 			if c.refuses.Load() {
 				return errors.New("no")
+			}
+			if meanwhile := c.meanwhile.Swap(nil); meanwhile != nil {
+				(*meanwhile)()
+			}
+			if l2, ok := obj.(*v1beta1.ServiceL2Status); ok && l2.Status.Node != "" {
+				var sent v1beta1.ServiceL2Status
+				if data, err := p.Data(obj); err != nil || json.Unmarshal(data, &sent) != nil || sent.Status.Node != l2.Status.Node {
+					return apierrors.NewInvalid(schema.GroupKind{Kind: "ServiceL2Status"}, l2.Name, nil) // the node is immutable
+				}
 			}
 			return api.SubResource(part).Patch(ctx, obj, p, opts...)
 		}}).Build()
@@ -305,6 +317,56 @@ func (c *statusCluster) decided(start func(func(context.Context) error), node lb
 	start(s.Start)
 	s.Decided()
 	return s
+}
+
+func TestAStatusIsNotWrittenOnTheObjectOfAnotherNode(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		a, web := c.decided(start, "node-a"), lb.ServiceKey{Namespace: "shop", Name: "web"}
+		// While node-a is about to say that it announces, it withdraws, and node-b takes over.
+		takenOver := func() {
+			a.Withdrawn(web)
+			var list v1beta1.ServiceL2StatusList
+			if err := c.api.List(t.Context(), &list); err != nil || len(list.Items) != 1 {
+				t.Errorf("%d objects: %v", len(list.Items), err)
+				return
+			}
+			theirs := &v1beta1.ServiceL2Status{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: list.Items[0].Name, Labels: map[string]string{
+				"metallb.io/node": "node-b", "metallb.io/service-name": "web", "metallb.io/service-namespace": "shop",
+			}, OwnerReferences: list.Items[0].OwnerReferences}}
+			if err := errors.Join(c.api.Delete(t.Context(), &list.Items[0]), c.api.Create(t.Context(), theirs)); err != nil {
+				t.Error(err)
+			}
+			theirs.Status = v1beta1.ServiceL2StatusStatus{Node: "node-b", ServiceName: "web", ServiceNamespace: "shop"}
+			if err := c.api.Status().Update(t.Context(), theirs); err != nil {
+				t.Error(err)
+			}
+		}
+		c.meanwhile.Store(&takenOver)
+		a.Announced(web, nil)
+		if diff := cmp.Diff(map[string]string{"shop/web": "node-b"}, c.l2Statuses(t)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAnObjectOfOursWithTheStatusOfAnotherNodeIsMadeAnew(t *testing.T) {
+	running(t, func(t *testing.T, c *statusCluster, start func(func(context.Context) error)) {
+		a, web := c.decided(start, "node-a"), lb.ServiceKey{Namespace: "shop", Name: "web"}
+		a.Announced(web, nil)
+		c.l2Statuses(t)
+		var list v1beta1.ServiceL2StatusList
+		if err := c.api.List(t.Context(), &list); err != nil || len(list.Items) != 1 {
+			t.Fatalf("%d objects: %v", len(list.Items), err)
+		}
+		list.Items[0].Status.Node = "node-b"
+		if err := c.api.Status().Update(t.Context(), &list.Items[0]); err != nil {
+			t.Fatal(err)
+		}
+		a.Announced(web, []string{"eth0"})
+		if diff := cmp.Diff(map[string]string{"shop/web": "node-a eth0"}, c.l2Statuses(t)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestAServiceL2StatusFollowsTheNodeThatAnnounces(t *testing.T) {
