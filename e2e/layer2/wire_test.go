@@ -22,7 +22,7 @@ import (
 // capture listens on the LAN until stop is called, which returns the frames of ARP and NDP that were heard.
 func capture(ctx context.Context, t *testing.T) (stop func() [][]byte) {
 	t.Helper()
-	command, err := cluster.Command(ctx, lab.Client, "tcpdump", "-i", "eth0", "-U", "-w", "-", "arp or icmp6")
+	command, err := cluster.Command(ctx, lab.Client, "tcpdump", "--immediate-mode", "-i", "eth0", "-U", "-w", "-", "arp or icmp6")
 	must(t, err)
 	var file, complaints bytes.Buffer
 	command.Stdout, command.Stderr = &file, &lineWatcher{buffer: &complaints, until: "listening on", seen: make(chan struct{})}
@@ -34,6 +34,7 @@ func capture(ctx context.Context, t *testing.T) (stop func() [][]byte) {
 	}
 	return func() [][]byte {
 		t.Helper()
+		time.Sleep(time.Second) // what has just been on the wire is read before tcpdump ends
 		must(t, command.Process.Signal(interrupt))
 		must(t, command.Wait())
 		frames, err := readPcap(&file)
