@@ -33,6 +33,8 @@ func TestControllerFaults(t *testing.T) {
 		t.Run("a controller that is "+c.name+" and starts again takes no address away and gives none twice", func(t *testing.T) {
 			svc := service(ctx, t, "kept", dualStack)
 			before := awaitAddresses(ctx, t, svc, 2)
+			// The last that is written of it, a second after the rest.
+			kubectl(ctx, t, "wait", "--namespace", svc.Namespace, "service/"+svc.Name, "--for=condition=metallb.io/Announced", "--timeout=1m")
 			version := resourceVersion(ctx, t, svc)
 			c.end(ctx, t)
 			awaitReady(ctx, t)
