@@ -7,8 +7,18 @@ import (
 )
 
 func TestLeaksAreFoundInProcessesThatLivedOn(t *testing.T) {
-	before := []vitals{{"grown", 1, 50, 20, 100}, {"same", 1, 50, 20, 100}, {"restarted", 1, 50, 20, 100}}
-	after := []vitals{{"grown", 1, 90, 60, 200}, {"same", 1, 51, 22, 120}, {"restarted", 2, 90, 60, 200}}
+	before := []vitals{
+		{Pod: "grown", Started: 1, Goroutines: 50, Files: 20, Memory: 100},
+		{Pod: "same", Started: 1, Goroutines: 50, Files: 20, Memory: 100},
+		{Pod: "restarted", Started: 1, Goroutines: 50, Files: 20, Memory: 100},
+		{Pod: "leads by now", Started: 1, Goroutines: 50, Files: 20, Memory: 100},
+	}
+	after := []vitals{
+		{Pod: "grown", Started: 1, Goroutines: 90, Files: 60, Memory: 200},
+		{Pod: "same", Started: 1, Goroutines: 51, Files: 22, Memory: 120},
+		{Pod: "restarted", Started: 2, Goroutines: 90, Files: 60, Memory: 200},
+		{Pod: "leads by now", Started: 1, Goroutines: 90, Files: 60, Memory: 200, Leads: true},
+	}
 	var complaints []string
 	for _, a := range agings(before, after) {
 		complaints = append(complaints, a.leaks()...)
