@@ -283,19 +283,7 @@ func TestOthersLearnWhichLinksAMemberLacks(t *testing.T) {
 	run(t, m2)
 	lacks := func(want ...string) {
 		t.Helper()
-		deadline := time.After(patience)
-		for {
-			for _, member := range m1.Alive() {
-				if member.Name == "node-2" && member.Usable && slices.Equal(member.Unlinked, want) {
-					return
-				}
-			}
-			select {
-			case <-m1.Changed():
-			case <-deadline:
-				t.Fatalf("alive are %+v, want node-2 to lack %v", m1.Alive(), want)
-			}
-		}
+		waitMember(t, m1, 2, fmt.Sprintf("lacks %v", want), func(o Member) bool { return o.Usable && slices.Equal(o.Unlinked, want) })
 	}
 	lacks("eth1")
 	m2.SetUnlinked([]string{"eth1", "eth2"})
@@ -343,17 +331,22 @@ func TestWhoIsAloneIsUsableAsSoonAsItHasALink(t *testing.T) {
 
 func waitUsable(t *testing.T, m *Members, node int, want bool) {
 	t.Helper()
+	waitMember(t, m, node, fmt.Sprintf("is usable: %v", want), func(o Member) bool { return o.Usable == want })
+}
+
+// waitMember waits until what m sees of a node holds.
+func waitMember(t *testing.T, m *Members, node int, what string, holds func(Member) bool) {
+	t.Helper()
 	deadline := time.After(patience)
+	name := fmt.Sprintf("node-%d", node)
 	for {
-		for _, member := range m.Alive() {
-			if member.Name == fmt.Sprintf("node-%d", node) && member.Usable == want {
-				return
-			}
+		if slices.ContainsFunc(m.Alive(), func(o Member) bool { return o.Name == name && holds(o) }) {
+			return
 		}
 		select {
 		case <-m.Changed():
 		case <-deadline:
-			t.Fatalf("alive are %+v", m.Alive())
+			t.Fatalf("alive are %+v, want that %s %s", m.Alive(), name, what)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type View struct {
 	Node   lb.NodeName
 	Config lb.Config
 	Nodes  []lb.Node
-	// Speakers are the nodes whose speaker is alive and has a usable link. Nil means
+	// Speakers are the nodes whose speaker is alive, knows what to announce, and has a usable link. Nil means
 	// that there is no gossip to tell: then every Node counts.
 	Speakers []lb.NodeName
 	// Unlinked are, node by node, the links that L2Advertisements name and that it cannot
