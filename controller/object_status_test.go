@@ -286,7 +286,7 @@ func TestAClusterWithoutSessionStatesIsAskedAgain(t *testing.T) {
 			}
 			return nil
 		}})
-		ctx, stop := context.WithTimeout(t.Context(), 10*gatherableRecheck)
+		ctx, stop := context.WithTimeout(t.Context(), 9*gatherableRecheck+gatherableRecheck/2)
 		defer stop()
 		if g.gatherable(ctx) || asked != 10 {
 			t.Errorf("asked %d times for what is refused", asked)
