@@ -59,3 +59,14 @@ func Names[Measure any](all []Experiment[Measure]) string {
 	}
 	return strings.Join(names, ",")
 }
+
+// Run measures one experiment after the other, up to the first that fails. What was found by then is worth its table all the same.
+func Run[Measure any](chosen []Experiment[Measure], measure func(Measure) error) error {
+	for _, e := range chosen {
+		fmt.Printf("\n%s\n", e.What)
+		if err := measure(e.Measure); err != nil {
+			return fmt.Errorf("measure %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}

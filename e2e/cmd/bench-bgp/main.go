@@ -42,12 +42,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, e := range chosen {
-		fmt.Printf("\n%s\n", e.What)
-		if err := e.Measure(b, ctx); err != nil {
-			return fmt.Errorf("measure %s: %w", e.Name, err)
-		}
-	}
+	failure := experiment.Run(chosen, func(measure func(*bench, context.Context) error) error { return measure(b, ctx) })
 	fmt.Println()
-	return b.table.Write(os.Stdout, "")
+	return errors.Join(failure, b.table.Write(os.Stdout, ""))
 }

@@ -56,17 +56,10 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, e := range chosen {
-		fmt.Printf("\n%s\n", e.What)
-		if err := e.Measure(b, ctx); err != nil {
-			return fmt.Errorf("measure %s: %w", e.Name, err)
-		}
-	}
+	failure := experiment.Run(chosen, func(measure func(*bench, context.Context) error) error { return measure(b, ctx) })
 	fmt.Println()
 	for _, t := range b.tables() {
-		if err := t.Write(os.Stdout, ""); err != nil {
-			return err
-		}
+		failure = errors.Join(failure, t.Write(os.Stdout, ""))
 	}
-	return nil
+	return failure
 }
