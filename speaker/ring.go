@@ -126,11 +126,13 @@ func (r ring) setLinked(linked bool) {
 // setPrepared says that this node knows enough to announce, and returns whether that is news.
 func (r ring) setPrepared() (news bool) { return r.members != nil && r.members.SetPrepared(true) }
 
-// setUnlinked has the others know which links this node cannot announce on.
-func (r ring) setUnlinked(links []string) {
-	if r.members != nil {
-		r.members.SetUnlinked(links)
+// setUnlinked has the others know which links this node cannot announce on, and returns those
+// that they are told of.
+func (r ring) setUnlinked(links []string) (told []string) {
+	if r.members == nil {
+		return nil
 	}
+	return r.members.SetUnlinked(links)
 }
 
 // unlinked are the links that nodes cannot announce on: what this node cannot is known here

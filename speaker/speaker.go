@@ -198,8 +198,7 @@ func (s *speaker) look(ctx context.Context) error {
 	cfg, problems := s.keeper.Parse(objects)
 	s.report(objects, problems)
 	s.metrics.Loaded(len(problems) > 0)
-	unlinked := plan.Unlinked(cfg, links)
-	s.ring.setUnlinked(unlinked)
+	unlinked := s.ring.setUnlinked(plan.Unlinked(cfg, s.options.node, links))
 	s.view = plan.View{
 		Node:               s.options.node,
 		Config:             cfg,

@@ -101,11 +101,15 @@ func (m *Members) SetPrepared(prepared bool) (news bool) {
 }
 
 // SetUnlinked has the others know on which links, of those that matter to them, this speaker
-// cannot announce: sorted, and not changed afterwards.
-func (m *Members) SetUnlinked(links []string) {
-	if !slices.Equal(*m.ring.unlinked.Swap(&links), links) {
+// cannot announce: sorted, and not changed afterwards. It returns those that they are told of, as
+// gossip carries some 500 bytes: who counted more of its own would leave to others what they leave
+// to it.
+func (m *Members) SetUnlinked(links []string) (told []string) {
+	told = tellable(links)
+	if !slices.Equal(*m.ring.unlinked.Swap(&told), told) {
 		m.Tell()
 	}
+	return told
 }
 
 // Tell has the others know whether this speaker is usable.

@@ -298,20 +298,37 @@ func TestWhatAMemberTellsFitsIntoGossip(t *testing.T) {
 	for i := range 100 {
 		names = append(names, fmt.Sprintf("interface%05d", i))
 	}
-	r.unlinked.Store(&names)
-	r.linked.Store(false)
-	for limit := range memberlist.MetaMaxSize + 1 {
-		text := r.NodeMeta(limit)
-		if len(text) > limit {
-			t.Fatalf("%d bytes, and %d are allowed", len(text), limit)
-		}
-		if told := parseMeta(text); told.Unusable != (limit >= len(`{"unusable":true}`)) || !slices.Equal(told.Unlinked, names[:len(told.Unlinked)]) {
-			t.Fatalf("in %d bytes it tells %+v", limit, told)
+	told := tellable(names)
+	if len(told) < 20 || !slices.Equal(told, names[:len(told)]) {
+		t.Errorf("it tells of %v", told)
+	}
+	r.unlinked.Store(&told)
+	for _, linked := range []bool{true, false} { // whichever it is: what is told of links is the same
+		r.linked.Store(linked)
+		text := r.NodeMeta(memberlist.MetaMaxSize)
+		if got := parseMeta(text); len(text) > memberlist.MetaMaxSize || got.Unusable == linked || !slices.Equal(got.Unlinked, told) {
+			t.Errorf("with linked %t it tells, in %d bytes, %+v", linked, len(text), got)
 		}
 	}
-	if told := parseMeta(r.NodeMeta(memberlist.MetaMaxSize)); len(told.Unlinked) < 20 {
-		t.Errorf("it tells of %d links only", len(told.Unlinked))
+	if few := names[:3]; !slices.Equal(tellable(few), few) || len(tellable(nil)) != 0 {
+		t.Error("few links are not all told")
 	}
+}
+
+// A member that counted links of its own that the others do not know of would leave to them
+// what they leave to it.
+func TestAMemberCountsTheLinksThatTheOthersKnowOf(t *testing.T) {
+	t.Parallel()
+	l := &lan{net: 14, nodes: 2}
+	m1, _ := l.start(t, l.config(1))
+	m2 := l.member(t, l.config(2))
+	var names []string
+	for i := range 100 {
+		names = append(names, fmt.Sprintf("interface%05d", i))
+	}
+	told := m2.SetUnlinked(names)
+	run(t, m2)
+	waitMember(t, m1, 2, fmt.Sprintf("lacks %v", told), func(o Member) bool { return slices.Equal(o.Unlinked, told) })
 }
 
 func TestWhoIsAloneIsUsableAsSoonAsItHasALink(t *testing.T) {

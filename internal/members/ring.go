@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,20 +133,26 @@ func (r *ring) usable() bool {
 	return r.prepared.Load() && r.linked.Load() && !r.recovering.Load()
 }
 
-// NodeMeta returns what this member tells of itself, as far as the limit allows.
+// NodeMeta returns what this member tells of itself; nothing, where that exceeds the limit.
 func (r *ring) NodeMeta(limit int) []byte {
 	told := meta{Unusable: !r.usable(), Unlinked: *r.unlinked.Load()}
 	if !told.Unusable && len(told.Unlinked) == 0 {
 		return nil
 	}
 	text, err := json.Marshal(told)
-	for ; err == nil && len(text) > limit && len(told.Unlinked) > 0; text, err = json.Marshal(told) {
-		told.Unlinked = told.Unlinked[:len(told.Unlinked)-1]
-	}
 	if err != nil || len(text) > limit {
 		return nil
 	}
 	return text
+}
+
+// tellable are the first of the links, as many as gossip carries whatever else is to be told.
+func tellable(links []string) []string {
+	tooMany := func(count int) bool {
+		text, err := json.Marshal(meta{Unusable: true, Unlinked: links[:count]})
+		return err != nil || len(text) > memberlist.MetaMaxSize
+	}
+	return links[:sort.Search(len(links), func(n int) bool { return tooMany(n + 1) })]
 }
 
 // GetBroadcasts and the methods below are for data of our own that would travel with

@@ -196,16 +196,20 @@ func (p *Planner) Unlinked(svc lb.Service, node lb.NodeName) bool {
 }
 
 func (p *Planner) unlinked(ads []lb.L2Advertisement, node lb.NodeName) bool {
+	unlinked := p.view.Unlinked[node]
+	if len(unlinked) == 0 {
+		return false // as nearly always: this is asked for each candidate of each service
+	}
 	names := permitted(covering(ads, node))
-	lacks := func(name string) bool { return slices.Contains(p.view.Unlinked[node], name) }
+	lacks := func(name string) bool { return slices.Contains(unlinked, name) }
 	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !lacks(name) })
 }
 
-// Unlinked are the links that L2Advertisements name and that cannot be announced on, sorted,
-// given the links of a node.
-func Unlinked(c lb.Config, links []lb.Link) []string {
+// Unlinked are the links that L2Advertisements name for a node and that it cannot announce on, sorted,
+// given the links that it has.
+func Unlinked(c lb.Config, node lb.NodeName, links []lb.Link) []string {
 	var out []string
-	for _, ad := range c.L2Advertisements {
+	for _, ad := range covering(c.L2Advertisements, node) {
 		for _, name := range ad.Links {
 			if !slices.ContainsFunc(links, func(l lb.Link) bool { return l.Name == name && (l.ARP || l.NDP) }) {
 				out = append(out, name)

@@ -296,9 +296,12 @@ func TestALinkThatCannotAnnounceTheFamilyFails(t *testing.T) {
 
 func TestUnlinkedAreTheLinksThatAdvertisementsNameAndThatCannotAnnounce(t *testing.T) {
 	w := ordinary()
-	w.advertise(lb.L2Advertisement{Links: []string{"eth9", "eth1"}}, lb.L2Advertisement{}, lb.L2Advertisement{Links: []string{"eth2", "eth9"}})
-	if diff := cmp.Diff([]string{"eth2", "eth9"}, plan.Unlinked(w.view.Config, w.view.Links)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	w.advertise(lb.L2Advertisement{Links: []string{"eth9", "eth1"}}, lb.L2Advertisement{}, lb.L2Advertisement{Links: []string{"eth2", "eth9"}},
+		lb.L2Advertisement{Links: []string{"eth7"}, Nodes: []lb.NodeName{"node-b"}})
+	for node, want := range map[lb.NodeName][]string{"node-a": {"eth2", "eth9"}, "node-b": {"eth2", "eth7", "eth9"}} {
+		if diff := cmp.Diff(want, plan.Unlinked(w.view.Config, node, w.view.Links)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", node, diff)
+		}
 	}
 }
 
