@@ -90,6 +90,7 @@ func servedMetrics(t *testing.T) (names []string) {
 	metrics.NewClient(r)
 	metrics.RegisterPools(r, func() []metrics.Pool { return []metrics.Pool{{}} })
 	metrics.NewAssignments(r)
+	metrics.RegisterWaiting(r, func() map[string]int { return map[string]int{"": 0} })
 	metrics.RegisterProblems(r, func() map[string]int { return map[string]int{"": 0} })
 	metrics.NewDurations(r, []string{""}, []string{""})
 	metrics.RegisterSpeaker(r, func() []metrics.Announced { return []metrics.Announced{{}} }, func() ([]metrics.Layer2, []metrics.Drop) {

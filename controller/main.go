@@ -117,6 +117,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, f *fence, logger logger, o 
 		return fmt.Errorf("watch who announces: %w", err)
 	}
 	herald.RegisterPools(metrics.Registry, a.poolMetrics)
+	herald.RegisterWaiting(metrics.Registry, a.waitingMetrics)
 	herald.RegisterProblems(metrics.Registry, a.problemMetrics)
 	if err := a.register(mgr); err != nil {
 		return fmt.Errorf("watch services: %w", err)

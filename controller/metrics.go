@@ -23,6 +23,22 @@ func (a *allocator) poolMetrics() []metrics.Pool {
 	return out
 }
 
+// waitingMetrics counts the services that hold no address, by what they are told, for a scrape.
+func (a *allocator) waitingMetrics() map[string]int {
+	out := map[string]int{}
+	for _, reason := range []lb.Reason{lb.AllocationFailed, lb.LoadBalancerFailed, lb.NotEnoughClusterIPs, lb.NoClusterIPFamily} {
+		out[string(reason)] = 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key, t := range a.told {
+		if t.reason != "" && len(a.ledger.Holder(key)) == 0 {
+			out[string(t.reason)]++
+		}
+	}
+	return out
+}
+
 // problemMetrics counts the problems of the configuration by kind, for a scrape: of all of
 // it, where that is gathered.
 func (a *allocator) problemMetrics() map[string]int {

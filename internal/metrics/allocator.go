@@ -55,13 +55,23 @@ func NewAssignments(r prometheus.Registerer) prometheus.Observer {
 const aboutCreation = "Kubernetes keeps the second of the creation: the time begins when this process saw the Service, " +
 	"or at the end of that second where that is earlier, so that it is never too long, and less than a second too short."
 
+// RegisterWaiting registers how many Services hold no address; waiting is called on each
+// scrape, and counts them by the reason for it.
+func RegisterWaiting(r prometheus.Registerer, waiting func() map[string]int) {
+	registerCounts(r, desc("allocator", "services_waiting", "Number of Services that hold no address, by the reason that their events give.", "reason"), waiting)
+}
+
 // RegisterProblems registers how many problems the configuration has; problems is called on
 // each scrape, and counts those of each kind of object.
 func RegisterProblems(r prometheus.Registerer, problems func() map[string]int) {
-	d := desc("k8s_client", "config_problems", "Number of problems of the configuration, by the kind of object that has them.", "kind")
+	registerCounts(r, desc("k8s_client", "config_problems", "Number of problems of the configuration, by the kind of object that has them.", "kind"), problems)
+}
+
+// registerCounts registers a gauge with one label, of which each count is a value.
+func registerCounts(r prometheus.Registerer, d *prometheus.Desc, counts func() map[string]int) {
 	r.MustRegister(source{descs: []*prometheus.Desc{d}, collect: func(ch chan<- prometheus.Metric) {
-		for kind, n := range problems() {
-			ch <- gauge(d, float64(n), kind)
+		for value, n := range counts() {
+			ch <- gauge(d, float64(n), value)
 		}
 	}})
 }

@@ -182,9 +182,10 @@ metallb_bgp_updates_total_received{peer="192.0.2.1:179",vrf="default"} 7
 `)
 }
 
-func TestDurationsAndProblemsAreShownUnderTheirKnownNames(t *testing.T) {
+func TestDurationsAndCountsAreShownUnderTheirKnownNames(t *testing.T) {
 	r := prometheus.NewRegistry()
 	metrics.NewAssignments(r).Observe(0.004)
+	metrics.RegisterWaiting(r, func() map[string]int { return map[string]int{"AllocationFailed": 3} })
 	metrics.RegisterProblems(r, func() map[string]int { return map[string]int{"BGPPeer": 2} })
 	d := metrics.NewDurations(r, []string{"memberDead", "memberLeft"}, []string{"layer2"})
 	d.Failover("memberDead").Observe(0.35)
@@ -205,6 +206,7 @@ func TestDurationsAndProblemsAreShownUnderTheirKnownNames(t *testing.T) {
 	}
 	want := []string{
 		"metallb_allocator_assignment_duration_seconds: 0.004",
+		"metallb_allocator_services_waiting reason=AllocationFailed: 3",
 		"metallb_k8s_client_config_problems kind=BGPPeer: 2",
 		"metallb_layer2_failover_duration_seconds reason=memberDead: 0.35",
 		"metallb_layer2_failover_duration_seconds reason=memberLeft: 0",
