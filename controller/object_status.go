@@ -32,8 +32,6 @@ const (
 	objectStatusPause = time.Second
 	// objectStatusRetry lies between a round that failed and the next.
 	objectStatusRetry = 5 * time.Second
-	// gatherableRecheck is how often it is looked whether what nodes say may be read by now.
-	gatherableRecheck = time.Minute
 )
 
 // objectStatuses says in the status of each object of the configuration whether it is in
@@ -63,7 +61,7 @@ func newObjectStatuses(l logger, mgr ctrl.Manager, namespace string, see func(ku
 
 // Start writes statuses on each change of what they say until ctx ends.
 func (s *objectStatuses) Start(ctx context.Context) error {
-	if !s.gatherable(ctx) {
+	if !kube.AwaitBGPSessionStates(ctx, s.stored, s.namespace, s.noteMissing) {
 		return nil
 	}
 	c, err := s.newCache()
@@ -86,23 +84,8 @@ func (s *objectStatuses) Start(ctx context.Context) error {
 	return nil
 }
 
-// gatherable reports whether there is anything to gather: it asks until there is, or ctx ends.
-func (s *objectStatuses) gatherable(ctx context.Context) bool {
-	for told := false; ctx.Err() == nil; {
-		known, err := kube.KnowsBGPSessionStates(ctx, s.stored, s.namespace)
-		switch {
-		case err != nil:
-			pause(ctx, objectStatusRetry)
-			continue
-		case known:
-			return true
-		case !told:
-			told = true
-			level.Info(s.logger).Log("msg", "statuses of BGPPeers and others are not written: the cluster does not know BGPSessionStates, or does not let them be read")
-		}
-		pause(ctx, gatherableRecheck)
-	}
-	return false
+func (s *objectStatuses) noteMissing() {
+	level.Info(s.logger).Log("msg", "statuses of BGPPeers and others are not written: the cluster does not know BGPSessionStates, or does not let them be read")
 }
 
 func (s *objectStatuses) lookAgain() {

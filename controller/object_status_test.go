@@ -275,25 +275,3 @@ func TestStatusesAreWrittenOnceTheAPIServerTakesThem(t *testing.T) {
 		})
 	}
 }
-
-func TestAClusterWithoutSessionStatesIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGathering(t)
-		refused, asked := true, 0
-		g.stored = interceptor.NewClient(g.api, interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
-			if asked++; refused {
-				return apierrors.NewForbidden(schema.GroupResource{Resource: "bgpsessionstates"}, "", nil)
-			}
-			return nil
-		}})
-		ctx, stop := context.WithTimeout(t.Context(), 9*gatherableRecheck+gatherableRecheck/2)
-		defer stop()
-		if g.gatherable(ctx) || asked != 10 {
-			t.Errorf("asked %d times for what is refused", asked)
-		}
-		refused = false
-		if !g.gatherable(t.Context()) {
-			t.Error("what is granted is not gathered")
-		}
-	})
-}

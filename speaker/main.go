@@ -104,7 +104,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, e engi
 	}
 	inbox := newInbox()
 	secrets := kube.NewSecrets(l, mgr.GetAPIReader(), o.Namespace, inbox.addEverything)
-	sessions := newSessions(l, o, e.bgp, e.paths, mgr.GetClient(), events, r.sessions)
+	sessions := newSessions(l, o, e.bgp, e.paths, mgr.GetClient(), events)
 	s := newSpeaker(parts{
 		logger: l, options: o, client: mgr.GetClient(), events: events, state: r.state, l2Statuses: r.layer2, bgpStatuses: r.bgp,
 		secrets: secrets, metrics: herald.NewClient(metrics.Registry), links: links, ring: ring, announcer: e.layer2, sessions: sessions, inbox: inbox, durations: e.durations,
@@ -118,7 +118,7 @@ func addParts(ctx context.Context, mgr ctrl.Manager, l logger, o options, e engi
 	if err := mgr.AddReadyzCheck("announcing", s.ready); err != nil {
 		return err
 	}
-	for _, part := range []manager.Runnable{events, secrets, links, ring, sessions, s} {
+	for _, part := range []manager.Runnable{events, secrets, links, ring, sessions, sessionReports{l, mgr, o, sessions.reportTo}, s} {
 		if err := mgr.Add(part); err != nil {
 			return err
 		}

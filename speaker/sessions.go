@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -39,8 +40,8 @@ type sessions struct {
 	paths     *paths
 	client    client.Client
 	events    teller
-	// reports is nil where the cluster does not know the kind.
-	reports *kube.BGPSessionStates
+	// reports is nil until the cluster takes them.
+	reports atomic.Pointer[kube.BGPSessionStates]
 	again   chan struct{}
 	told    map[lb.PeerName]*told
 
@@ -52,9 +53,9 @@ type sessions struct {
 	invalid []lb.SessionState
 }
 
-func newSessions(l logger, o options, bgp routers, p *paths, c client.Client, events teller, reports *kube.BGPSessionStates) *sessions {
+func newSessions(l logger, o options, bgp routers, p *paths, c client.Client, events teller) *sessions {
 	return &sessions{
-		logger: l, node: o.node, namespace: o.Namespace, bgp: bgp, paths: p, client: c, events: events, reports: reports,
+		logger: l, node: o.node, namespace: o.Namespace, bgp: bgp, paths: p, client: c, events: events,
 		again: make(chan struct{}, 1), told: map[lb.PeerName]*told{},
 	}
 }
@@ -65,6 +66,12 @@ func (s *sessions) set(wanted []lb.Session, links []lb.Link) {
 	s.mu.Lock()
 	s.isSet, s.wanted, s.links = true, wanted, links
 	s.mu.Unlock()
+	s.lookAgain()
+}
+
+// reportTo has all that there is to say of sessions reported, from now on.
+func (s *sessions) reportTo(r *kube.BGPSessionStates) {
+	s.reports.Store(r)
 	s.lookAgain()
 }
 
@@ -111,8 +118,8 @@ func (s *sessions) look(ctx context.Context) {
 	for i := range states {
 		states[i] = s.about(states[i].Peer).steady(states[i])
 	}
-	if s.reports != nil {
-		s.reports.Report(withInvalid(states, invalid))
+	if reports := s.reports.Load(); reports != nil {
+		reports.Report(withInvalid(states, invalid))
 	}
 	for _, state := range states {
 		s.tell(ctx, state)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -14,9 +16,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/api/v1beta2"
+	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/metrics"
 	"github.com/herald-lb/herald/internal/plan"
@@ -395,4 +399,48 @@ func TestANodeDrainsOnceItIsExcluded(t *testing.T) {
 	if draining, begun := never.see(true, start); draining || begun {
 		t.Error("a node drains that has no time to")
 	}
+}
+
+// How sessions go is known long before the cluster takes objects that say so, where its roles come late.
+func TestAllThatIsKnownIsReportedFromWhenTheClusterTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSpeaker(t, interceptor.Funcs{})
+		bgp := s.sessions.bgp.(*router)
+		bgp.states = []lb.SessionState{{Peer: "tor", Status: lb.Established}}
+		stored := func() (out []string) {
+			var list v1beta1.BGPSessionStateList
+			if err := s.client.List(t.Context(), &list); err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range list.Items {
+				out = append(out, o.Status.BGPPeer+" "+o.Status.BGPStatus)
+			}
+			return out
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		start := func(r manager.Runnable) {
+			go func() {
+				if err := r.Start(ctx); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		for _, part := range []manager.Runnable{s.sessions, s.l2Statuses, s.bgpStatuses} { // all of them, so that they end
+			start(part)
+		}
+		s.sessions.set(sessionsWith(peer("tor", func(p *lb.Peer) { p.BFD = nil })), nil)
+		time.Sleep(time.Second)
+		states := kube.NewBGPSessionStates(s.logger, clients{client: s.client}, s.options.Namespace, "", s.options.node)
+		start(states)
+		if got := stored(); len(got) > 0 {
+			t.Errorf("stored before it may be: %q", got)
+		}
+		s.sessions.reportTo(states)
+		time.Sleep(time.Second)
+		if diff := gocmp.Diff([]string{"tor Established"}, stored()); diff != "" {
+			t.Errorf("stored (-want +got):\n%s", diff)
+		}
+		stop()
+		synctest.Wait()
+	})
 }

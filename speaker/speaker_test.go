@@ -52,7 +52,7 @@ func newTestSpeaker(t *testing.T, funcs interceptor.Funcs, objects ...client.Obj
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1beta1.BGPSessionState{}).WithInterceptorFuncs(funcs).
 		WithIndex(&discoveryv1.EndpointSlice{}, bySliceService, func(o client.Object) []string {
 			return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
 		}).Build()
@@ -69,7 +69,7 @@ func newTestSpeaker(t *testing.T, funcs interceptor.Funcs, objects ...client.Obj
 		metrics:     metrics.NewClient(prometheus.NewRegistry()),
 		durations:   newDurations(prometheus.NewRegistry()),
 		links:       link.New(l, nil), ring: ring{}, announcer: layer2.New(l, layer2.Config{}),
-		sessions: newSessions(l, o, bgp, &paths{bgp: bgp, bfd: &bfdWatcher{}}, c, events, nil),
+		sessions: newSessions(l, o, bgp, &paths{bgp: bgp, bfd: &bfdWatcher{}}, c, events),
 	})
 }
 

@@ -26,9 +26,39 @@ type BGPSessionStates struct {
 	reported map[string]bool
 }
 
-// KnowsBGPSessionStates reports whether the cluster knows the kind, and lets it be read: manifests
-// that predate Herald bring neither the kind nor the leave.
-func KnowsBGPSessionStates(ctx context.Context, r client.Reader, namespace string) (bool, error) {
+const (
+	// knowsRetry is when an API server is asked again that gave no answer.
+	knowsRetry = 5 * time.Second
+	// knowsRecheck is when it is asked again whether it knows by now what it did not.
+	knowsRecheck = time.Minute
+)
+
+// AwaitBGPSessionStates waits until the cluster knows the kind, and lets it be read: manifests
+// that predate Herald bring neither the kind nor the leave, and of those that were just applied
+// the one may count a moment before the other. It calls missing if it has to wait for that, and
+// reports false if ctx ends first.
+func AwaitBGPSessionStates(ctx context.Context, r client.Reader, namespace string, missing func()) bool {
+	for told := false; ctx.Err() == nil; {
+		known, err := knowsBGPSessionStates(ctx, r, namespace)
+		wait := knowsRecheck
+		switch {
+		case known:
+			return true
+		case err != nil:
+			wait = knowsRetry
+		case !told:
+			told = true
+			missing()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return false
+}
+
+func knowsBGPSessionStates(ctx context.Context, r client.Reader, namespace string) (bool, error) {
 	err := r.List(ctx, &v1beta1.BGPSessionStateList{}, client.InNamespace(namespace), client.Limit(1))
 	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return false, nil

@@ -13,7 +13,9 @@ import (
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -252,4 +254,38 @@ func TestOnlyTheSecretsThatPeersNameAreRead(t *testing.T) {
 			t.Errorf("secrets %v that nobody names", got)
 		}
 	})
+}
+
+func TestAClusterWithoutSessionStatesIsAskedAgain(t *testing.T) {
+	refused := apierrors.NewForbidden(schema.GroupResource{Resource: "bgpsessionstates"}, "", nil)
+	away := errors.New("connection refused")
+	for name, tc := range map[string]struct {
+		answers []error // the last one is given for good
+		within  time.Duration
+		known   bool
+		missing int
+	}{
+		"known at once":               {[]error{nil}, 0, true, 0},
+		"refused for a moment":        {[]error{refused, nil}, time.Minute, true, 1},
+		"refused for long, told once": {[]error{refused, refused, refused, nil}, 3 * time.Minute, true, 1},
+		"refused for good":            {[]error{refused}, time.Hour, false, 1},
+		"no answer says nothing":      {[]error{away, away, nil}, 10 * time.Second, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+					answer := tc.answers[0]
+					tc.answers = tc.answers[min(1, len(tc.answers)-1):]
+					return answer
+				}})
+				ctx, stop := context.WithTimeout(t.Context(), tc.within+time.Second)
+				defer stop()
+				missing := 0
+				known := kube.AwaitBGPSessionStates(ctx, r, "metallb-system", func() { missing++ })
+				if known != tc.known || missing != tc.missing {
+					t.Errorf("known: %t, said to be missing %d times, want %t and %d", known, missing, tc.known, tc.missing)
+				}
+			})
+		})
+	}
 }
