@@ -64,7 +64,10 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	fence := &fence{}
-	mgr, err := o.Manager(logger, scheme, cached(o), "", func(m *ctrl.Options) { m.NewClient = fence.newClient })
+	mgr, err := o.Manager(logger, scheme, cached(o), "", func(m *ctrl.Options) {
+		m.NewClient = fence.newClient
+		*m.GracefulShutdownTimeout += webhook.LingerTime
+	})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func addReviews(ctx context.Context, mgr ctrl.Manager, logger logger, o options)
 		}
 		settings.TLSOpts = append(settings.TLSOpts, func(c *tls.Config) { c.GetCertificate = certificates.Serve })
 	}
-	server := ctrlwebhook.NewServer(settings)
+	server := webhook.Lingering(ctrlwebhook.NewServer(settings))
 	webhook.Register(server, logger, o.Namespace, world{
 		logger: logger, stored: mgr.GetAPIReader(), services: mgr.GetClient(), namespace: o.Namespace, class: o.LoadBalancerClass,
 	})

@@ -13,23 +13,23 @@ import (
 func TestRefusals(t *testing.T) {
 	ctx := begin(t)
 	for name, c := range map[string]struct{ verb, object, want string }{
-		"a pool that overlaps":                      {"create", "IPAddressPool p metallb-system {addresses: [10.1.0.9/32]}", `overlaps with already defined CIDR "10.1.0.0/24" in pool "blue"`},
-		"a pool that grows into another":            {"apply", "IPAddressPool blue metallb-system {addresses: [10.1.0.0/24, 10.2.0.7-10.2.0.9]}", "overlaps with already defined CIDR"},
-		"a pool that shrinks below an aggregation":  {"apply", "IPAddressPool blue metallb-system {addresses: [10.1.0.0/28]}", "invalid aggregation length 24: prefix 28 in this pool is more specific than the aggregation length for addresses 10.1.0.0/28"},
-		"an aggregation that is longer than a pool": {"create", "BGPAdvertisement a metallb-system {aggregationLength: 16}", "invalid aggregation length 16: prefix 24 in this pool is more specific than the aggregation length"},
-		"advertisements that contradict each other": {"create", "BGPAdvertisement a metallb-system {aggregationLength: 24, localPref: 200}", "localPref 200 contradicts localPref 100"},
-		"a community that is none":                  {"create", "BGPAdvertisement a metallb-system {communities: ['1:2:3:4:5:6:7']}", "community"},
-		"a name of a community for the second time": {"create", "Community c metallb-system {communities: [{name: here, value: '1:2'}]}", "duplicate definition of community"},
-		"a peer that is there already":              {"create", "BGPPeer p metallb-system {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.1}", "already exists"},
-		"also in the version before":                {"create", "BGPPeer/v1beta1 p metallb-system {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.1}", "already exists"},
-		"peers of one VRF that differ in our ASN":   {"create", "BGPPeer p metallb-system {myASN: 64514, peerASN: 64513, peerAddress: 192.168.10.1}", "already exists"},
-		"the removal of a BFDProfile in use":        {"delete", "BFDProfile fast metallb-system {}", "failed to delete BFDProfile fast, used by BGPPeer tor"},
-		"an IPAddressPool in another namespace":     {"create", "IPAddressPool p default {addresses: [10.9.0.0/24]}", "resource must be created in metallb-system namespace"},
-		"a BGPAdvertisement in another namespace":   {"create", "BGPAdvertisement a default {}", "resource must be created in metallb-system namespace"},
-		"a BGPPeer in another namespace":            {"create", "BGPPeer p default {myASN: 1, peerASN: 2, peerAddress: 192.168.10.1}", "resource must be created in metallb-system namespace"},
-		"a BFDProfile in another namespace":         {"create", "BFDProfile b default {}", "resource must be created in metallb-system namespace"},
-		"a Community in another namespace":          {"create", "Community c default {communities: []}", "resource must be created in metallb-system namespace"},
-		"an L2Advertisement in another namespace":   {"create", "L2Advertisement l default {}", "resource must be created in metallb-system namespace"},
+		"a pool that overlaps":                                 {"create", "IPAddressPool p metallb-system {addresses: [10.1.0.9/32]}", `overlaps with already defined CIDR "10.1.0.0/24" in pool "blue"`},
+		"a pool that grows into another":                       {"apply", "IPAddressPool blue metallb-system {addresses: [10.1.0.0/24, 10.2.0.7-10.2.0.9]}", "overlaps with already defined CIDR"},
+		"a pool that shrinks below an aggregation":             {"apply", "IPAddressPool blue metallb-system {addresses: [10.1.0.0/28]}", "invalid aggregation length 24: prefix 28 in this pool is more specific than the aggregation length for addresses 10.1.0.0/28"},
+		"an aggregation that is longer than a pool":            {"create", "BGPAdvertisement a metallb-system {aggregationLength: 16}", "invalid aggregation length 16: prefix 24 in this pool is more specific than the aggregation length"},
+		"advertisements that contradict each other":            {"create", "BGPAdvertisement a metallb-system {aggregationLength: 24, localPref: 200}", "localPref 200 contradicts localPref 100"},
+		"a community that is none":                             {"create", "BGPAdvertisement a metallb-system {communities: ['1:2:3:4:5:6:7']}", "community"},
+		"a name of a community for the second time":            {"create", "Community c metallb-system {communities: [{name: here, value: '1:2'}]}", "duplicate definition of community"},
+		"a peer that is there already":                         {"create", "BGPPeer p metallb-system {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.1}", "already exists"},
+		"also in the version before":                           {"create", "BGPPeer/v1beta1 p metallb-system {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.1}", "already exists"},
+		"a peer that is there already, by another ASN of ours": {"create", "BGPPeer p metallb-system {myASN: 64514, peerASN: 64513, peerAddress: 192.168.10.1}", "already exists"},
+		"the removal of a BFDProfile in use":                   {"delete", "BFDProfile fast metallb-system {}", "failed to delete BFDProfile fast, used by BGPPeer tor"},
+		"an IPAddressPool in another namespace":                {"create", "IPAddressPool p default {addresses: [10.9.0.0/24]}", "resource must be created in metallb-system namespace"},
+		"a BGPAdvertisement in another namespace":              {"create", "BGPAdvertisement a default {}", "resource must be created in metallb-system namespace"},
+		"a BGPPeer in another namespace":                       {"create", "BGPPeer p default {myASN: 1, peerASN: 2, peerAddress: 192.168.10.1}", "resource must be created in metallb-system namespace"},
+		"a BFDProfile in another namespace":                    {"create", "BFDProfile b default {}", "resource must be created in metallb-system namespace"},
+		"a Community in another namespace":                     {"create", "Community c default {communities: []}", "resource must be created in metallb-system namespace"},
+		"an L2Advertisement in another namespace":              {"create", "L2Advertisement l default {}", "resource must be created in metallb-system namespace"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			output, err := kubectl(ctx, c.object, c.verb, "--dry-run=server")
@@ -86,6 +86,7 @@ func TestWhatIsAcceptedWithoutAWord(t *testing.T) {
 	for name, c := range map[string]struct{ verb, object string }{
 		"a pool that is waited for":                      {"create", "IPAddressPool red metallb-system {addresses: [10.4.0.0/24]}"},
 		"a peer whose BFDProfile and Secret are to come": {"create", "BGPPeer p metallb-system {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.9, bfdProfile: later, passwordSecret: {name: later}}"},
+		"a peer by another ASN of ours":                  {"create", "BGPPeer p metallb-system {myASN: 64514, peerASN: 64513, peerAddress: 192.168.10.9}"},
 		"a community whose name is to come":              {"create", "BGPAdvertisement a metallb-system {ipAddressPools: [green], communities: [later]}"},
 		"a community that has a name":                    {"create", "BGPAdvertisement a metallb-system {ipAddressPools: [green], communities: [here]}"},
 		"the removal of one advertisement of two":        {"delete", "BGPAdvertisement wide metallb-system {}"},

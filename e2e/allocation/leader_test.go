@@ -5,9 +5,11 @@ package allocation
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/e2e/herald"
@@ -34,6 +36,23 @@ func (s *stage) writes(c *Controller) int {
 	return requests.Writes()
 }
 
+// explained waits until Services say whether they are announced, which is written some time after their addresses.
+func (s *stage) explained(prefix string) {
+	s.Helper()
+	s.await("Services "+prefix+" to say whether they are announced", func() error {
+		all, err := world.Client.CoreV1().Services("default").List(s.ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, svc := range all.Items {
+			if strings.HasPrefix(svc.Name, prefix) && meta.FindStatusCondition(svc.Status.Conditions, "metallb.io/Announced") == nil {
+				return fmt.Errorf("%s does not", svc.Name)
+			}
+		}
+		return nil
+	})
+}
+
 func TestAReplicaTakesOver(t *testing.T) {
 	s := newStage(t)
 	s.pool("led", ranges("10.30.0.0/27"))
@@ -41,6 +60,7 @@ func TestAReplicaTakesOver(t *testing.T) {
 		s.service(fmt.Sprintf("led-%d", i))
 	}
 	s.await("Services to be served", func() error { return atLeast(20, "led-") })
+	s.explained("led-")
 	for _, end := range []struct {
 		name string
 		by   func(*Controller)
