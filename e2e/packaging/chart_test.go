@@ -21,9 +21,9 @@ import (
 	"github.com/herald-lb/herald/e2e/probe"
 )
 
-// operator stands for the Prometheus operator, which a cluster has if somebody wants its kinds: the fields of these are
-// checked where the chart is.
-const operator = `
+// monitoring stands for the Prometheus operator, which a cluster has if somebody wants its kinds: the fields of these are
+// checked where the chart is. The second service account is the one that the manifest names.
+const monitoring = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: servicemonitors.monitoring.coreos.com}
@@ -31,6 +31,15 @@ spec:
   group: monitoring.coreos.com
   scope: Namespaced
   names: {kind: ServiceMonitor, plural: servicemonitors}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: podmonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {kind: PodMonitor, plural: podmonitors}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
 ---
 apiVersion: apiextensions.k8s.io/v1
@@ -50,6 +59,10 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {name: prometheus, namespace: monitoring}
 ---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: prometheus-k8s, namespace: monitoring}
+---
 `
 
 // watched are the values of who has Prometheus.
@@ -68,7 +81,7 @@ const (
 func TestTheChartsLife(t *testing.T) {
 	ctx := t.Context()
 	i := open(ctx, t)
-	check(t, i.Apply(ctx, operator+manifests.Web))
+	check(t, i.Apply(ctx, monitoring+manifests.Web))
 
 	var held []netip.Addr
 	step(t, "an earlier version of it is installed, and a Service is served", func(t *testing.T) {
@@ -103,7 +116,13 @@ func TestTheChartsLife(t *testing.T) {
 			t.Errorf("the speaker is let into a baseline namespace: %s", complaint)
 		}
 	})
+	t.Run("its webhook refuses what only the whole configuration shows to be wrong", func(t *testing.T) { refuses(ctx, t, i) })
 	t.Run("what Prometheus gets to see", func(t *testing.T) { watch(ctx, t, i) })
+	t.Run("PodMonitors in the place of ServiceMonitors have the same scraped", func(t *testing.T) {
+		i.run(ctx, t, slices.Concat([]string{"upgrade", "herald", chart}, watched, []string{"--set", "prometheus.serviceMonitor.enabled=false,prometheus.podMonitor.enabled=true"})...)
+		i.awaitReady(ctx, t)
+		watchOtherwise(ctx, t, i, "prometheus", "herald")
+	})
 
 	step(t, "taken away, it leaves the definitions and what users made of them", func(t *testing.T) {
 		i.run(ctx, t, "uninstall", "herald", "--wait")
@@ -120,12 +139,24 @@ func TestTheChartsLife(t *testing.T) {
 		check(t, herald.AwaitReady(ctx, i.Lab))
 		holds(ctx, t, i, held)
 	})
+	t.Run("the manifest for Prometheus has it scraped", func(t *testing.T) {
+		check(t, i.ApplyFile(ctx, root+"/config/manifests/herald-prometheus.yaml"))
+		watchOtherwise(ctx, t, i, "prometheus-k8s", "metallb")
+	})
 	step(t, "put over the manifest's installation, it takes its place", func(t *testing.T) {
 		i.run(ctx, t, "install", "herald", chart, "--take-ownership", "--force-conflicts")
 		i.kubectl(ctx, t, "delete", "--namespace", herald.Namespace, "deployment/controller", "daemonset/speaker")
 		i.awaitReady(ctx, t)
 		holds(ctx, t, i, held)
 	})
+	t.Run("its webhook refuses after that, too", func(t *testing.T) { refuses(ctx, t, i) })
+}
+
+// refuses wants the creation of a pool refused that overlaps with that of the LAN.
+func refuses(ctx context.Context, t *testing.T, i *installation) {
+	t.Helper()
+	const overlapping = "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: overlapping, namespace: metallb-system}, spec: {addresses: [192.168.10.201/32]}}"
+	check(t, herald.AwaitRefusal(ctx, i.Lab, overlapping, "overlaps with already defined CIDR"))
 }
 
 // holds wants the Service at the addresses that it held, and each of them answered for.

@@ -9,39 +9,20 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"text/template"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/herald-lb/herald/e2e/herald"
 	"github.com/herald-lb/herald/e2e/lab"
 )
-
-// configuration makes of the chart's ServiceMonitors what the operator does. It finds the targets itself: Debian's
-// Prometheus cannot.
-var configuration = template.Must(template.New("").Parse(`
-global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [rules.yaml]
-scrape_configs:
-- job_name: metallb
-  scheme: https
-  honor_labels: true
-  authorization: {credentials_file: token}
-  tls_config: {insecure_skip_verify: true}
-  static_configs:
-  {{- range $pod, $address := . }}
-  - targets: ["{{ $address }}"]
-    labels: {pod: {{ $pod }}}
-  {{- end }}
-`))
 
 const address = "127.0.0.1:9090"
 
@@ -58,14 +39,12 @@ metadata: {name: nobody, namespace: metallb-system}
 spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.10.99, bfdProfile: fast}
 `
 
-// watch has Prometheus scrape the installation, with the chart's rules, and asks it what the dashboard asks.
+// watch has Prometheus scrape the installation by the chart's ServiceMonitors, with the chart's rules, and asks it what the
+// dashboard asks.
 func watch(ctx context.Context, t *testing.T, i *installation) {
 	check(t, i.Apply(ctx, nobody))
-	p := startPrometheus(ctx, t, i)
-	step(t, "controllers and speakers are scraped, by the rights that the chart gives", func(t *testing.T) {
-		pods := strings.Fields(i.kubectl(ctx, t, "get", "pods", "--namespace", herald.Namespace, "--output", "name"))
-		awaitTargets(ctx, t, p, len(pods))
-	})
+	p := startPrometheus(ctx, t, i, "prometheus", "herald")
+	step(t, "controllers and speakers are scraped, by the rights that the chart gives", func(t *testing.T) { p.awaitAllScraped(ctx, t, i) })
 	t.Run("every panel of the dashboard gets an answer", func(t *testing.T) {
 		for _, panel := range dashboard(ctx, t, i) {
 			for _, target := range panel.Targets {
@@ -78,19 +57,33 @@ func watch(ctx context.Context, t *testing.T, i *installation) {
 	})
 }
 
+// watchOtherwise looks whether another set of monitors has everything scraped, and its rules are understood.
+func watchOtherwise(ctx context.Context, t *testing.T, i *installation, account, rules string) {
+	t.Helper()
+	p := startPrometheus(ctx, t, i, account, rules)
+	p.awaitAllScraped(ctx, t, i)
+	awaitRules(ctx, t, p, "MetalLBBGPSessionDown")
+}
+
 // prometheus is one that runs on the control plane's host.
 type prometheus struct{ client *http.Client }
 
-func startPrometheus(ctx context.Context, t *testing.T, i *installation) prometheus {
+// startPrometheus starts one with the monitors that there are and a PrometheusRule, for a service account in the namespace
+// monitoring. It ends with the test.
+func startPrometheus(ctx context.Context, t *testing.T, i *installation, account, ruleName string) prometheus {
 	t.Helper()
+	if _, err := exec.LookPath("prometheus"); err != nil {
+		t.Fatal("prometheus is missing: tools/setup.sh installs Debian's package of that name")
+	}
 	dir := t.TempDir()
-	write := func(name string, data []byte) { check(t, os.WriteFile(filepath.Join(dir, name), data, 0o644)) }
-	token := token(ctx, t, i)
-	var text strings.Builder
-	check(t, configuration.Execute(&text, targets(ctx, t, i, token)))
-	write("prometheus.yaml", []byte(text.String()))
-	write("rules.yaml", rules(ctx, t, i))
-	write("token", []byte(token))
+	write := func(name string, data []byte) { check(t, os.WriteFile(filepath.Join(dir, name), data, 0o600)) }
+	configuration := map[string]any{
+		"global":         map[string]string{"scrape_interval": "1s", "evaluation_interval": "1s"},
+		"rule_files":     []string{"rules.yaml"},
+		"scrape_configs": newOperator(ctx, t, i, account).jobs(ctx, t),
+	}
+	write("prometheus.yaml", must(yaml.Marshal(configuration))(t))
+	write("rules.yaml", rules(ctx, t, i, ruleName))
 
 	check(t, i.Run(ctx, lab.Control, "prometheus", "prometheus", "--config.file="+filepath.Join(dir, "prometheus.yaml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address))
@@ -98,39 +91,16 @@ func startPrometheus(ctx context.Context, t *testing.T, i *installation) prometh
 	return prometheus{&http.Client{Transport: &http.Transport{DialContext: i.DialFrom(lab.Control)}}}
 }
 
-// targets are the endpoints of the chart's Services for metrics, by pod, as the service account of Prometheus sees them: by
-// the rights that the chart gives it, and no others.
-func targets(ctx context.Context, t *testing.T, i *installation, token string) map[string]string {
+// rules are those of a PrometheusRule.
+func rules(ctx context.Context, t *testing.T, i *installation, name string) []byte {
 	t.Helper()
-	config := rest.AnonymousClientConfig(i.RESTConfig())
-	config.BearerToken = token
-	slices, err := must(kubernetes.NewForConfig(config))(t).DiscoveryV1().EndpointSlices(herald.Namespace).
-		List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/instance=herald"})
-	check(t, err)
-	found := map[string]string{}
-	for _, slice := range slices.Items {
-		for _, port := range slice.Ports {
-			if *port.Name != "metricshttps" {
-				continue
-			}
-			for _, endpoint := range slice.Endpoints {
-				found[endpoint.TargetRef.Name] = fmt.Sprintf("%s:%d", endpoint.Addresses[0], *port.Port)
-			}
-		}
-	}
-	return found
-}
-
-// rules are those of the object that the chart has made.
-func rules(ctx context.Context, t *testing.T, i *installation) []byte {
-	t.Helper()
-	spec := i.kubectl(ctx, t, "get", "prometheusrule/herald", "--namespace", herald.Namespace, "--output", "jsonpath={.spec}")
+	spec := i.kubectl(ctx, t, "get", "prometheusrule/"+name, "--namespace", herald.Namespace, "--output", "jsonpath={.spec}")
 	return must(yaml.JSONToYAML([]byte(spec)))(t)
 }
 
-func token(ctx context.Context, t *testing.T, i *installation) string {
+func serviceAccountToken(ctx context.Context, t *testing.T, i *installation, account string) string {
 	t.Helper()
-	answer, err := i.Client().CoreV1().ServiceAccounts("monitoring").CreateToken(ctx, "prometheus", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	answer, err := i.Client().CoreV1().ServiceAccounts("monitoring").CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	check(t, err)
 	return answer.Status.Token
 }
@@ -159,23 +129,29 @@ func (p prometheus) ask(ctx context.Context, path string, data any) error {
 	return nil
 }
 
-func awaitTargets(ctx context.Context, t *testing.T, p prometheus, count int) {
+// awaitAllScraped waits until all pods answer, each once, and nothing else is asked.
+func (p prometheus) awaitAllScraped(ctx context.Context, t *testing.T, i *installation) {
 	t.Helper()
-	check(t, herald.Await(ctx, fmt.Sprintf("%d targets that answer", count), func(ctx context.Context) error {
+	check(t, herald.Await(ctx, "all pods to be scraped", func(ctx context.Context) error {
 		var data struct {
-			ActiveTargets []struct{ ScrapeURL, Health, LastError string }
+			ActiveTargets []struct {
+				ScrapeURL, Health, LastError string
+				Labels                       map[string]string
+			}
 		}
 		if err := p.ask(ctx, "targets?state=active", &data); err != nil {
 			return err
 		}
-		up := 0
+		var scraped []string
 		for _, target := range data.ActiveTargets {
-			if target.Health == "up" {
-				up++
+			if target.Health == "up" && target.Labels["job"] != "" {
+				scraped = append(scraped, "pod/"+target.Labels["pod"])
 			}
 		}
-		if up != count || len(data.ActiveTargets) != count {
-			return fmt.Errorf("there are %+v", data.ActiveTargets)
+		slices.Sort(scraped)
+		pods := strings.Fields(i.kubectl(ctx, t, "get", "pods", "--namespace", herald.Namespace, "--sort-by=.metadata.name", "--output", "name"))
+		if !slices.Equal(scraped, pods) || len(scraped) != len(data.ActiveTargets) {
+			return fmt.Errorf("of %v there are %+v", pods, data.ActiveTargets)
 		}
 		return nil
 	}))

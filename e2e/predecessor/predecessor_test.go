@@ -184,15 +184,7 @@ func settle(ctx context.Context, t *testing.T) {
 func checkReviewed(ctx context.Context, t *testing.T) {
 	t.Helper()
 	const overlapping = "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: overlapping, namespace: metallb-system}, spec: {addresses: [198.51.100.128/25]}}"
-	must(t, herald.Await(ctx, "a refusal", func(ctx context.Context) error {
-		create := cluster.Kubectl(ctx, "create", "--dry-run=server", "--filename", "-")
-		create.Stdin = strings.NewReader(overlapping)
-		output, err := create.CombinedOutput()
-		if err == nil || !strings.Contains(string(output), "overlaps with already defined CIDR") {
-			return fmt.Errorf("kubectl says %q", output)
-		}
-		return nil
-	}))
+	must(t, herald.AwaitRefusal(ctx, cluster, overlapping, "overlaps with already defined CIDR"))
 }
 
 // tag is that of the images in Herald's manifest.
