@@ -5,6 +5,7 @@ package packaging
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -21,36 +22,23 @@ import (
 	"github.com/herald-lb/herald/e2e/probe"
 )
 
-// monitoring stands for the Prometheus operator, which a cluster has if somebody wants its kinds: the fields of these are
-// checked where the chart is. The second service account is the one that the manifest names.
-const monitoring = `
+// operatorDefinition is that of one of the kinds of the Prometheus operator, which a cluster has if somebody wants them: their fields
+// are checked where the chart is.
+const operatorDefinition = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: servicemonitors.monitoring.coreos.com}
+metadata: {name: %[2]s.monitoring.coreos.com}
 spec:
   group: monitoring.coreos.com
   scope: Namespaced
-  names: {kind: ServiceMonitor, plural: servicemonitors}
+  names: {kind: %[1]s, plural: %[2]s}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: podmonitors.monitoring.coreos.com}
-spec:
-  group: monitoring.coreos.com
-  scope: Namespaced
-  names: {kind: PodMonitor, plural: podmonitors}
-  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: prometheusrules.monitoring.coreos.com}
-spec:
-  group: monitoring.coreos.com
-  scope: Namespaced
-  names: {kind: PrometheusRule, plural: prometheusrules}
-  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
----
+---`
+
+// monitoring stands for the operator. The second service account is the one that the manifest names.
+var monitoring = fmt.Sprintf(operatorDefinition, "ServiceMonitor", "servicemonitors") +
+	fmt.Sprintf(operatorDefinition, "PodMonitor", "podmonitors") +
+	fmt.Sprintf(operatorDefinition, "PrometheusRule", "prometheusrules") + `
 apiVersion: v1
 kind: Namespace
 metadata: {name: monitoring}
