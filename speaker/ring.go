@@ -154,12 +154,11 @@ func (r ring) unlinked(self lb.NodeName, links []string) map[lb.NodeName][]strin
 	return out
 }
 
-// tell has the others know whether this node can announce.
-func (r ring) tell() {
-	if r.members != nil {
-		r.members.Tell()
-	}
-}
+// withholds reports whether the others do not know yet that this node can announce, if it can.
+func (r ring) withholds() bool { return r.members != nil && r.members.Withheld() }
+
+// tell has the others know that this node can announce.
+func (r ring) tell() { r.members.Tell() }
 
 // departure says how the speaker of a node was lost that cannot announce.
 func (r ring) departure(node lb.NodeName, l lost) lost {

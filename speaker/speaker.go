@@ -170,19 +170,41 @@ func (s *speaker) round(ctx context.Context) error {
 		s.sessions.set(s.routes.Sessions(s.planner.Peers()), s.links.Links())
 	}
 	if everything && !s.ring.setPrepared() {
-		s.decided()
+		s.decided(ctx)
 	} // else there is a first plan, in which all is left to others, and the next is due
 	return nil
 }
 
 // decided notes that all there is was decided about. Others leave to this node what is its own
 // when it answers for that already.
-func (s *speaker) decided() {
-	if !s.decidedOnce.Swap(true) {
-		s.ring.tell()
+func (s *speaker) decided(ctx context.Context) {
+	s.decidedOnce.Store(true)
+	if s.ring.withholds() && slices.Contains(s.view.Speakers, s.options.node) {
+		s.tellWhenInPlace(ctx)
 	}
 	s.l2Statuses.Decided()
 	s.bgpStatuses.Decided()
+}
+
+const (
+	// placePoll is how often it is looked whether this node answers; when it comes, and when it
+	// comes back.
+	placePoll = time.Millisecond
+	// placePatience bounds the wait: a link that hangs is not to keep others waiting.
+	placePatience = time.Second
+)
+
+// tellWhenInPlace has the others know that this node can announce, when it does.
+func (s *speaker) tellWhenInPlace(ctx context.Context) {
+	ctx, stop := context.WithTimeout(ctx, placePatience)
+	defer stop()
+	for ctx.Err() == nil && !s.announcer.InPlace() {
+		select {
+		case <-ctx.Done():
+		case <-time.After(placePoll):
+		}
+	}
+	s.ring.tell()
 }
 
 // look makes a planner of the world as it is now.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 
 	"github.com/go-kit/log"
 	gocmp "github.com/google/go-cmp/cmp"
@@ -166,6 +167,36 @@ func TestTheFirstPlanLeavesAllToOthers(t *testing.T) {
 	if !s.decidedOnce.Load() {
 		t.Error("not ready after the second round")
 	}
+}
+
+func TestOthersAreToldWhenThisNodeAnswers(t *testing.T) {
+	s := newTestSpeaker(t, interceptor.Funcs{})
+	m, err := members.New(log.NewNopLogger(), members.Config{NodeName: "node-a", BindAddr: "127.0.0.1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetPrepared(false)
+	s.ring = ring{m}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		s.announcer = layer2.New(log.NewNopLogger(), layer2.Config{})
+		s.announcer.Set(nil, nil)
+		told, ended := make(chan struct{}), make(chan error)
+		go func() { s.tellWhenInPlace(ctx); close(told) }()
+		synctest.Wait()
+		if !m.Withheld() {
+			t.Error("they are told before the announcer has looked at what it is to announce")
+		}
+		go func() { ended <- s.announcer.Start(ctx) }()
+		<-told
+		if m.Withheld() {
+			t.Error("they are not told")
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // The links of this speaker are not known, so that what it owns it fails to announce.

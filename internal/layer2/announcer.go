@@ -2,6 +2,7 @@ package layer2
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -42,7 +43,10 @@ type Announcer struct {
 	table atomic.Pointer[table]
 	ready atomic.Bool
 	quiet atomic.Bool // nothing is sent unasked any more
-	drops dropCounters
+	// What is in place: the links as they were applied last, and who answers on them.
+	applied atomic.Pointer[[]lb.Link]
+	open    atomic.Pointer[[]*responder]
+	drops   dropCounters
 
 	// The rest belongs to the goroutine of Start.
 	responders map[identity]*responder
@@ -95,6 +99,17 @@ func (a *Announcer) Set(links []lb.Link, announcements []lb.Announcement) {
 // links are open, or the error is known and logged.
 func (a *Announcer) Ready() bool { return a.ready.Load() }
 
+// InPlace reports whether what Set handed over last has taken effect: requests for all of
+// it reach this program on each link whose socket could be opened, and are answered. Set
+// and InPlace are for the same goroutine.
+func (a *Announcer) InPlace() bool {
+	if !a.ready.Load() || a.applied.Load() != a.links.Load() {
+		return false
+	}
+	current := a.table.Load()
+	return !slices.ContainsFunc(*a.open.Load(), func(r *responder) bool { return r.inPlace.Load() != current })
+}
+
 // Quiet ends what is sent unasked, for good, while requests are still answered: a
 // speaker that hands over must not draw back those who have turned to the next owner.
 func (a *Announcer) Quiet() { a.quiet.Store(true) }
@@ -126,9 +141,12 @@ func (a *Announcer) apply() <-chan time.Time {
 	now := time.Now()
 	a.closeUnwanted(wanted, now)
 	a.openMissing(wanted, now)
-	for _, r := range a.responders {
+	open := slices.Collect(maps.Values(a.responders))
+	for _, r := range open {
 		signal(r.look)
 	}
+	a.open.Store(&open)
+	a.applied.Store(links)
 	a.ready.Store(true)
 	a.logChanges()
 	return a.nextRetry(now)

@@ -450,3 +450,55 @@ func TestAQuietAnnouncerAnswersAndSaysNothingElse(t *testing.T) {
 		expect(t, w.take(&w.sent), "1h0m0s ARP eth0: 192.0.2.100 is-at 02:00:00:00:00:01")
 	})
 }
+
+func TestWhatIsInPlaceIsAnswered(t *testing.T) {
+	inWorld(t, 0, func(t *testing.T, w *world) {
+		w.refuse["ARP eth1"] = errBroken
+		both := []lb.Link{device("eth0", 1), device("eth1", 2)}
+		for _, step := range []struct {
+			what          string
+			links         []lb.Link
+			announcements []lb.Announcement
+		}{
+			{"at first", both[:1], []lb.Announcement{announcement("2001:db8::1")}},
+			{"with another address", both[:1], []lb.Announcement{announcement("192.0.2.1"), announcement("2001:db8::1"), announcement("2001:db8::2")}},
+			{"with a link that cannot be opened for ARP", both, []lb.Announcement{announcement("192.0.2.1"), announcement("2001:db8::1")}},
+			{"with nothing", both[:1], nil},
+		} {
+			w.Set(step.links, step.announcements)
+			if w.InPlace() {
+				t.Errorf("%s: in place before anything was done", step.what)
+			}
+			for !w.InPlace() {
+				time.Sleep(time.Millisecond)
+			}
+			for _, a := range step.announcements {
+				for _, link := range step.links {
+					if name := protocolOf(a.Address) + " " + link.Name; w.refuse[name] == nil && !w.hears(name, a.Address) {
+						t.Errorf("%s: in place, and %s does not hear requests for %s", step.what, name, a.Address)
+					}
+				}
+			}
+			w.Set(step.links, step.announcements)
+			if !w.InPlace() {
+				t.Errorf("%s: not in place any more when the same is set again", step.what)
+			}
+		}
+	})
+}
+
+func protocolOf(addr netip.Addr) string {
+	if addr.Is4() {
+		return "ARP"
+	}
+	return "NDP"
+}
+
+// hears reports whether requests for an address reach who listens on a connection.
+func (s *segment) hears(name string, addr netip.Addr) bool {
+	w := s.conn(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	passes := slices.ContainsFunc(w.watched, func(t span) bool { return t.first <= key(addr) && key(addr) <= t.last })
+	return passes && (addr.Is4() || w.joined[solicitedNode(addr)])
+}

@@ -33,7 +33,9 @@ type responder struct {
 	done   chan struct{}
 	err    atomic.Pointer[error]
 	mute   atomic.Bool // the last frame could not be sent, and that was logged
-	ended  sync.WaitGroup
+	// inPlace is the table whose requests arrive here: they pass the filter, and the groups are joined.
+	inPlace atomic.Pointer[table]
+	ended   sync.WaitGroup
 
 	// The rest belongs to the goroutine of announce.
 	applied *table
@@ -129,6 +131,7 @@ func (r *responder) announce() {
 			r.sendBurst(due)
 		}
 		r.joinGroups()
+		r.inPlace.Store(r.applied)
 		if r.refresh > 0 && !now.Before(refresh) {
 			r.sendRefresh()
 			refresh = now.Add(r.refreshPause())

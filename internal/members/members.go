@@ -72,9 +72,10 @@ func (m *Members) Ready() bool { return m.ring.ready.Load() }
 func (m *Members) Rejoin() { signal(m.rejoin) }
 
 // SetLinked tells whether this speaker has any link on which it could announce. It
-// has one until said otherwise. Who has none is not usable, at once. Who has one again
-// was cut off, and has lost the others from sight: Ready is false until they were
-// looked for, and if there are any that are usable, it is usable again after recovery.
+// has one until said otherwise. Who has none is not usable, and the others are told at once.
+// Who has one again was cut off, and has lost the others from sight: Ready is false until they
+// were looked for, and if there are any that are usable, it is usable again after recovery.
+// The others hear of that by Tell.
 func (m *Members) SetLinked(linked bool) {
 	if m.ring.linked.Swap(linked) == linked {
 		return
@@ -85,14 +86,17 @@ func (m *Members) SetLinked(linked bool) {
 		return
 	}
 	m.ring.recovering.Store(true)
-	m.Tell()
+	m.ring.withheld.Store(true)
+	signal(m.update)
 }
 
 // SetPrepared says whether this speaker knows enough to announce, and returns whether that
 // is news. It does until said otherwise. Who does not is not usable: others would leave to
-// it what it does not answer for. They are not told before Tell is called, or something else
-// is to be told.
+// it what it does not answer for. Who is prepared is usable, and the others hear of it by Tell.
 func (m *Members) SetPrepared(prepared bool) (news bool) {
+	if !prepared {
+		m.ring.withheld.Store(true)
+	}
 	news = m.ring.prepared.Swap(prepared) != prepared
 	if news {
 		signal(m.ring.changed)
@@ -107,13 +111,20 @@ func (m *Members) SetPrepared(prepared bool) (news bool) {
 func (m *Members) SetUnlinked(links []string) (told []string) {
 	told = tellable(links)
 	if !slices.Equal(*m.ring.unlinked.Swap(&told), told) {
-		m.Tell()
+		signal(m.update)
 	}
 	return told
 }
 
-// Tell has the others know whether this speaker is usable.
-func (m *Members) Tell() { signal(m.update) }
+// Withheld reports whether the others are not to hear, before Tell, that this speaker is usable.
+func (m *Members) Withheld() bool { return m.ring.withheld.Load() }
+
+// Tell has the others know that this speaker is usable. They leave to it what is its own: it
+// must answer for that already.
+func (m *Members) Tell() {
+	m.ring.withheld.Store(false)
+	signal(m.update)
+}
 
 // Usable reports whether this speaker may announce, which the others hear of later.
 func (m *Members) Usable() bool { return m.ring.usable() }
@@ -141,7 +152,6 @@ func (m *Members) beginRecovery() {
 func (m *Members) endRecovery() {
 	if m.ring.linked.Load() && m.ring.ready.Load() && m.ring.recovering.Swap(false) {
 		signal(m.ring.changed)
-		m.tell()
 	}
 }
 
@@ -229,7 +239,7 @@ func (m *Members) tell() {
 	if slices.ContainsFunc(m.Alive(), func(o Member) bool {
 		return o.Name == m.config.Name && (o.Usable == want.Unusable || !slices.Equal(o.Unlinked, want.Unlinked))
 	}) {
-		time.AfterFunc(tellRetry, m.Tell)
+		time.AfterFunc(tellRetry, func() { signal(m.update) })
 	}
 }
 

@@ -245,6 +245,7 @@ func TestOthersLearnThatAMemberIsUnusable(t *testing.T) {
 	waitUsable(t, m1, 2, false)
 	linked := time.Now()
 	m2.SetLinked(true)
+	tellOnceUsable(t, m2)
 	waitUsable(t, m1, 2, true)
 	if took := time.Since(linked); took < recovery {
 		t.Errorf("the member was usable %s after its link came back, and has others that stand in for %s", took, recovery)
@@ -267,10 +268,10 @@ func TestWhoIsNotPreparedIsNotUsable(t *testing.T) {
 	run(t, m2)
 	waitUsable(t, m1, 2, false)
 	m2.SetPrepared(true)
-	if !m2.Usable() {
-		t.Error("who is prepared knows so at once")
-	}
-	m2.Tell()
+	// What else there is to tell does not give it away.
+	m2.SetUnlinked([]string{"eth1"})
+	waitMember(t, m1, 2, "lacks eth1 and is not usable", func(o Member) bool { return len(o.Unlinked) == 1 && !o.Usable })
+	tellOnceUsable(t, m2)
 	waitUsable(t, m1, 2, true)
 }
 
@@ -343,7 +344,22 @@ func TestWhoIsAloneIsUsableAsSoonAsItHasALink(t *testing.T) {
 	waitUsable(t, m1, 2, false)
 	waitUsable(t, m2, 1, false)
 	m1.SetLinked(true)
+	tellOnceUsable(t, m1)
 	waitUsable(t, m2, 1, true)
+}
+
+// tellOnceUsable does what a speaker does: it looks at what there is to announce, and tells the others then.
+func tellOnceUsable(t *testing.T, m *Members) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !m.Usable(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the member is not usable")
+		}
+	}
+	if !m.Withheld() {
+		t.Error("the others hear of it before the member answers for anything")
+	}
+	m.Tell()
 }
 
 func waitUsable(t *testing.T, m *Members, node int, want bool) {

@@ -50,6 +50,7 @@ type ring struct {
 	prepared   atomic.Bool // it knows what to announce
 	linked     atomic.Bool // it has a link
 	recovering atomic.Bool // it had none, and is not to be relied on yet
+	withheld   atomic.Bool // others are not to hear that it is usable, if it is
 	unlinked   atomic.Pointer[[]string]
 
 	mu      sync.Mutex // guards members and lives
@@ -135,7 +136,7 @@ func (r *ring) usable() bool {
 
 // NodeMeta returns what this member tells of itself; nothing, where that exceeds the limit.
 func (r *ring) NodeMeta(limit int) []byte {
-	told := meta{Unusable: !r.usable(), Unlinked: *r.unlinked.Load()}
+	told := meta{Unusable: !r.usable() || r.withheld.Load(), Unlinked: *r.unlinked.Load()}
 	if !told.Unusable && len(told.Unlinked) == 0 {
 		return nil
 	}
