@@ -2,10 +2,8 @@ package herald
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/herald-lb/herald/e2e/lab"
@@ -76,13 +74,13 @@ func (c Clients) Stop() (reports []probe.Report) {
 	return reports
 }
 
-// Failures ends the clients and lists the connections that failed. One that was between its first packet and its third when
-// its way moved to another node is none: that node knows nothing of it and resets it, like those that were open.
+// Failures ends the clients and lists the connections that failed. One that was parted from its node is none: Herald moves
+// an address, and no connections.
 func (c Clients) Failures() (failed []probe.Attempt) {
 	c.Stop()
 	for _, p := range c {
 		for _, a := range p.Attempts() {
-			if a.Err != nil && !errors.Is(a.Err, syscall.ECONNRESET) {
+			if a.Err != nil && !a.Parted() {
 				failed = append(failed, a)
 			}
 		}

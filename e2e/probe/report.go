@@ -1,14 +1,21 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
+
+// Parted says whether an attempt was answered and then reset: it was between its first packet and its third when its way
+// moved to another node, which knows nothing of it, as it knows of no connection that was open.
+func (a Attempt) Parted() bool { return errors.Is(a.Err, syscall.ECONNRESET) }
 
 // Report sums attempts up.
 type Report struct {
 	Attempts int
 	Failed   int
+	Parted   int // of those that failed
 	// Outage is the time from the start of the first failed attempt to the start of the first that was answered after
 	// the last failed one; zero if none failed.
 	Outage time.Duration
@@ -31,6 +38,9 @@ func Summarize(attempts []Attempt) Report {
 				r.First, r.FirstErr = a.Start, a.Err
 			}
 			r.Failed++
+			if a.Parted() {
+				r.Parted++
+			}
 			r.Over = false
 			r.Outage = a.Start.Sub(r.First)
 		case !r.Over:
@@ -43,6 +53,10 @@ func Summarize(attempts []Attempt) Report {
 
 func (r Report) String() string {
 	switch {
+	case r.Parted > 0:
+		apart := r
+		apart.Parted = 0
+		return fmt.Sprintf("%s, %d of them reset as their way moved", apart, r.Parted)
 	case r.Failed == 0:
 		return fmt.Sprintf("no outage in %d probes", r.Attempts)
 	case !r.Over:

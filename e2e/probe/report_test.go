@@ -2,19 +2,24 @@ package probe_test
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/herald-lb/herald/e2e/probe"
 )
 
-// series makes attempts 10 ms apart: a dot was answered, an x failed.
+// series makes attempts 10 ms apart: a dot was answered, an x failed, an r was reset.
 func series(outcomes string) []probe.Attempt {
 	var attempts []probe.Attempt
 	for i, outcome := range outcomes {
 		a := probe.Attempt{Start: time.UnixMilli(int64(10 * i))}
-		if outcome == 'x' {
+		switch outcome {
+		case 'x':
 			a.Err = errors.New("no answer")
+		case 'r':
+			a.Err = fmt.Errorf("dial: %w", syscall.ECONNRESET)
 		}
 		attempts = append(attempts, a)
 	}
@@ -31,6 +36,8 @@ func TestSummarize(t *testing.T) {
 		{"an answer between failures does not end it", "..x.xx..", "an outage of 40 ms, 3 of 8 probes failed"},
 		{"never answered again", "..xxx", "an outage of 20 ms that is not over, 3 of 5 probes failed"},
 		{"a single failure lasts until the next answer", ".x.", "an outage of 10 ms, 1 of 3 probes failed"},
+		{"one that was under way is told apart", "..xxr..", "an outage of 30 ms, 3 of 7 probes failed, 1 of them reset as their way moved"},
+		{"all are reset", "..rrr", "an outage of 20 ms that is not over, 3 of 5 probes failed, 3 of them reset as their way moved"},
 		{"nothing was tried", "", "no outage in 0 probes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -13,13 +13,24 @@ import (
 // seen collects what clients saw of a series of faults, by address.
 type seen struct {
 	outages [2][]time.Duration
-	failed  [2][]int
+	failed  [2][]int // but for the parted
+	parted  [2][]int
 }
 
 func (s *seen) add(reports []probe.Report) {
 	for i, r := range reports {
 		s.outages[i] = append(s.outages[i], r.Outage)
-		s.failed[i] = append(s.failed[i], r.Failed)
+		s.failed[i] = append(s.failed[i], r.Failed-r.Parted)
+		s.parted[i] = append(s.parted[i], r.Parted)
+	}
+}
+
+// countFailed adds rows for the connections that failed as something happened, and for those that were parted from the node
+// which had answered them.
+func (b *bench) countFailed(happened string, s seen) {
+	for i, a := range b.addresses {
+		b.count(happened+": failed connections over "+family(a), s.failed[i])
+		b.count(happened+": connections reset as their way moved, over "+family(a), s.parted[i])
 	}
 }
 
@@ -60,8 +71,8 @@ func (b *bench) cuts(ctx context.Context, circumstances string) error {
 	}
 	for i, a := range b.addresses {
 		b.span(circumstances+"cable cut: outage over "+family(a), cut.outages[i])
-		b.count(circumstances+"cable back: failed connections over "+family(a), back.failed[i])
 	}
+	b.countFailed(circumstances+"cable back", back)
 	return nil
 }
 
@@ -152,12 +163,12 @@ func (b *bench) deleteSpeaker(ctx context.Context) error {
 }
 
 func (b *bench) stops(ctx context.Context) error {
-	return b.fails(ctx, "speaker stopped and started: failed connections over", b.runs, b.stopSpeaker)
+	return b.fails(ctx, "speaker stopped and started", b.runs, b.stopSpeaker)
 }
 
 // restarts are fewer: each takes ten seconds and more.
 func (b *bench) restarts(ctx context.Context) error {
-	return b.fails(ctx, "rolling restart: failed connections over", (b.runs+2)/3, b.restartSpeakers)
+	return b.fails(ctx, "rolling restart", (b.runs+2)/3, b.restartSpeakers)
 }
 
 func (b *bench) restartSpeakers(ctx context.Context) error {
@@ -182,8 +193,6 @@ func (b *bench) fails(ctx context.Context, what string, runs int, happens func(c
 		say("%2d: %s; %s", run+1, reports[0], reports[1])
 		all.add(reports)
 	}
-	for i, a := range b.addresses {
-		b.count(what+" "+family(a), all.failed[i])
-	}
+	b.countFailed(what, all)
 	return nil
 }
