@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -133,7 +134,7 @@ func (s *stage) awaitOneEach(ctx context.Context) error {
 	defer cancel()
 	return herald.Await(ctx, "one answer for each address while the API server is away", func(context.Context) (err error) {
 		broken := s.wire.read(func(t *timeline) {
-			for _, a := range s.history.steadyOnLAN() {
+			for _, a := range slices.Concat(slices.Collect(maps.Values(s.history.steadyOnLAN()))...) {
 				if by, since := t.now(a); len(by) != 1 || t.until.Sub(since) < calm {
 					err = fmt.Errorf("%s is answered for by %v", a, by)
 				}

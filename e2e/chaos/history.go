@@ -238,14 +238,15 @@ func (h *history) take() (broken []string, losses []loss) {
 	return broken, losses
 }
 
-// steadyOnLAN are the addresses of Services that nobody changes, but for those that the router alone is told of.
-func (h *history) steadyOnLAN() (all []netip.Addr) {
+// steadyOnLAN are the Services that nobody changes and their addresses, but for those that the router alone is told of.
+func (h *history) steadyOnLAN() map[string][]netip.Addr {
+	all := map[string][]netip.Addr{}
 	for _, svc := range h.living() {
 		if isSteady(svc) {
-			all = append(all, addresses(svc)...)
+			all[svc.Name] = slices.DeleteFunc(addresses(svc), func(a netip.Addr) bool { return within(routedRange, a) })
 		}
 	}
-	return slices.DeleteFunc(all, func(a netip.Addr) bool { return within(routedRange, a) })
+	return all
 }
 
 // forget forgets the dead, and versions that decide nothing any more.

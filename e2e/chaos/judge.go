@@ -22,8 +22,9 @@ import (
 
 const (
 	// indulgence is how long the judge waits for everything to be right. It is much longer than anything takes, and ends
-	// plays that would never go on.
-	indulgence = 90 * time.Second
+	// plays that would never go on. What takes longest is Kubernetes' own: when the API server was away, its controllers and
+	// kubelets may look for it once a minute, and one waits for the other.
+	indulgence = 3 * time.Minute
 	// calm is how long everything must have been right on the wire.
 	calm = time.Second
 )

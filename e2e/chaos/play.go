@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -96,6 +95,7 @@ func (p *play) act(ctx context.Context, a act) error {
 	p.journal.say("act %d: %s", a.number, a)
 	began := time.Now()
 	p.wire.forget(began)
+	p.attendance.forget(began)
 	happened, complaints := p.befall(ctx, a)
 	mended := time.Now()
 
@@ -113,7 +113,7 @@ func (p *play) act(ctx context.Context, a act) error {
 	}
 	complaints = append(append(complaints, broken...), unexplained...)
 	f := figures{settled: time.Since(mended)}
-	err = p.wire.read(func(t *timeline) { f.without, f.several = worst(t, p.history.steadyOnLAN(), began) })
+	err = p.wire.read(func(t *timeline) { f.without, f.several = p.worst(t, began) })
 	p.report.add(happened, f, complaints)
 	p.tell(a, f, complaints)
 	return err
@@ -157,11 +157,15 @@ func (p *play) befall(ctx context.Context, a act) (happened act, complaints []st
 	return happened, complaints
 }
 
-// worst is the longest that one of the addresses was not answered for, and the longest that one was by several.
-func worst(t *timeline, addresses []netip.Addr, since time.Time) (without, several time.Duration) {
-	for _, a := range addresses {
-		without = max(without, t.longestWithout(a, since))
-		several = max(several, t.timeWithSeveral(a, since))
+// worst is the longest that one of the addresses of Services that nobody changes was not answered for, while there were pods
+// to serve it, and the longest that one was by several.
+func (s *stage) worst(t *timeline, since time.Time) (without, several time.Duration) {
+	for service, addresses := range s.history.steadyOnLAN() {
+		away := s.attendance.away(service)
+		for _, a := range addresses {
+			without = max(without, t.longestWithout(a, since, away))
+			several = max(several, t.timeWithSeveral(a, since))
+		}
 	}
 	return without, several
 }

@@ -131,9 +131,9 @@ func within(ranges []netip.Prefix, address netip.Addr) bool {
 }
 
 // serving are the nodes with a pod of the Service that serves.
-func (w world) serving(svc *corev1.Service) (nodes []lab.Host) {
-	for _, s := range w.slices {
-		if s.Labels[discoveryv1.LabelServiceName] != svc.Name {
+func serving(all []discoveryv1.EndpointSlice, service string) (nodes []lab.Host) {
+	for _, s := range all {
+		if s.Labels[discoveryv1.LabelServiceName] != service {
 			continue
 		}
 		for _, e := range s.Endpoints {
@@ -149,7 +149,7 @@ func (w world) serving(svc *corev1.Service) (nodes []lab.Host) {
 
 // candidates are the nodes that may announce a Service.
 func (w world) candidates(svc *corev1.Service) []lab.Host {
-	serving := w.serving(svc)
+	serving := serving(w.slices, svc.Name)
 	if len(serving) == 0 || !isLocal(svc) {
 		return w.eligible[:len(w.eligible)*min(len(serving), 1)]
 	}

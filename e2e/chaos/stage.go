@@ -25,13 +25,14 @@ import (
 // stage is where the play takes place: a lab of light nodes with Herald, FRR on the router, Services that nobody changes
 // and room for those that users make.
 type stage struct {
-	lab     *lab.Lab
-	client  kubernetes.Interface
-	dynamic dynamic.Interface
-	frr     *router.FRR
-	journal *journal
-	wire    *wire
-	history *history
+	lab        *lab.Lab
+	client     kubernetes.Interface
+	dynamic    dynamic.Interface
+	frr        *router.FRR
+	journal    *journal
+	wire       *wire
+	history    *history
+	attendance *attendance
 
 	// acting is held by users while they do something, and by the judge while nobody may.
 	acting sync.RWMutex
@@ -76,6 +77,7 @@ func setUp(ctx context.Context, o Options) (*stage, error) {
 	if s.wire, err = watchWire(ctx, s.lab); err != nil {
 		return nil, err
 	}
+	s.attendance = watchEndpoints(ctx, s.client, s.journal)
 	s.history = watchServices(ctx, s.client, s.wire.expect, s.journal)
 	return s, s.addSteady(ctx)
 }

@@ -64,11 +64,16 @@ func (t *timeline) answering(addresses []netip.Addr) (by []lab.Host) {
 // lateness is how late an answer may be without counting as missing: one that comes in the next round is not.
 const lateness = asking.Round + asking.Round/2
 
-// longestWithout is the longest that nobody answered for an address, since a moment.
-func (t *timeline) longestWithout(address netip.Addr, since time.Time) (longest time.Duration) {
-	t.each(address, since, func(by []lab.Host, length time.Duration) {
-		if len(by) == 0 && length > lateness {
-			longest = max(longest, length)
+// longestWithout is the longest that nobody answered for an address, since a moment, but for when nobody was to.
+func (t *timeline) longestWithout(address netip.Addr, since time.Time, excused []interval) (longest time.Duration) {
+	t.each(address, since, func(by []lab.Host, while interval) {
+		if len(by) > 0 {
+			return
+		}
+		for _, left := range while.less(excused) {
+			if length := left.length(); length > lateness {
+				longest = max(longest, length)
+			}
 		}
 	})
 	return longest
@@ -76,15 +81,15 @@ func (t *timeline) longestWithout(address netip.Addr, since time.Time) (longest 
 
 // timeWithSeveral is for how long in all several hosts answered for an address, since a moment.
 func (t *timeline) timeWithSeveral(address netip.Addr, since time.Time) (total time.Duration) {
-	t.each(address, since, func(by []lab.Host, length time.Duration) {
+	t.each(address, since, func(by []lab.Host, while interval) {
 		if len(by) > 1 {
-			total += length
+			total += while.length()
 		}
 	})
 	return total
 }
 
-func (t *timeline) each(address netip.Addr, since time.Time, visit func(by []lab.Host, length time.Duration)) {
+func (t *timeline) each(address netip.Addr, since time.Time, visit func(by []lab.Host, while interval)) {
 	spans := t.spans[address]
 	for i, s := range spans {
 		end := t.until
@@ -92,7 +97,7 @@ func (t *timeline) each(address netip.Addr, since time.Time, visit func(by []lab
 			end = spans[i+1].from
 		}
 		if begin := latest(s.from, since); end.After(begin) {
-			visit(s.by, end.Sub(begin))
+			visit(s.by, interval{begin, end})
 		}
 	}
 }

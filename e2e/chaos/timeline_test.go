@@ -54,7 +54,7 @@ func TestTimesWithoutAndWithSeveral(t *testing.T) {
 	} {
 		line := handOver()
 		line.forget(at(c.since))
-		if got := line.longestWithout(address, at(c.since)); got != c.without {
+		if got := line.longestWithout(address, at(c.since), nil); got != c.without {
 			t.Errorf("since %d: without for %v, want %v", c.since, got, c.without)
 		}
 		if got := line.timeWithSeveral(address, at(c.since)); got != c.several {
@@ -77,7 +77,7 @@ func TestWhatNeverEndsCountsUntilNow(t *testing.T) {
 	line := newTimeline()
 	line.add(at(0), map[netip.Addr][]lab.Host{address: nil})
 	line.add(at(700), nil)
-	if got := line.longestWithout(address, at(0)); got != ms(700) {
+	if got := line.longestWithout(address, at(0), nil); got != ms(700) {
 		t.Errorf("without for %v, want 700ms", got)
 	}
 }
