@@ -15,7 +15,7 @@ func (a Attempt) Parted() bool { return errors.Is(a.Err, syscall.ECONNRESET) }
 type Report struct {
 	Attempts int
 	Failed   int
-	Parted   int // of those that failed
+	Parted   int // neither failed nor served: see Attempt.Parted
 	// Outage is the time from the start of the first failed attempt to the start of the first that was answered after
 	// the last failed one; zero if none failed.
 	Outage time.Duration
@@ -33,14 +33,13 @@ func Summarize(attempts []Attempt) Report {
 	r := Report{Attempts: len(attempts), Over: true}
 	for _, a := range attempts {
 		switch {
+		case a.Parted():
+			r.Parted++
 		case a.Err != nil:
 			if r.Failed == 0 {
 				r.First, r.FirstErr = a.Start, a.Err
 			}
 			r.Failed++
-			if a.Parted() {
-				r.Parted++
-			}
 			r.Over = false
 			r.Outage = a.Start.Sub(r.First)
 		case !r.Over:
@@ -54,9 +53,9 @@ func Summarize(attempts []Attempt) Report {
 func (r Report) String() string {
 	switch {
 	case r.Parted > 0:
-		apart := r
-		apart.Parted = 0
-		return fmt.Sprintf("%s, %d of them reset as their way moved", apart, r.Parted)
+		rest := r
+		rest.Parted = 0
+		return fmt.Sprintf("%s, %d reset as their way moved", rest, r.Parted)
 	case r.Failed == 0:
 		return fmt.Sprintf("no outage in %d probes", r.Attempts)
 	case !r.Over:

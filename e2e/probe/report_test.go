@@ -36,8 +36,10 @@ func TestSummarize(t *testing.T) {
 		{"an answer between failures does not end it", "..x.xx..", "an outage of 40 ms, 3 of 8 probes failed"},
 		{"never answered again", "..xxx", "an outage of 20 ms that is not over, 3 of 5 probes failed"},
 		{"a single failure lasts until the next answer", ".x.", "an outage of 10 ms, 1 of 3 probes failed"},
-		{"one that was under way is told apart", "..xxr..", "an outage of 30 ms, 3 of 7 probes failed, 1 of them reset as their way moved"},
-		{"all are reset", "..rrr", "an outage of 20 ms that is not over, 3 of 5 probes failed, 3 of them reset as their way moved"},
+		{"one that was under way when its way moved is no outage", "..r..", "no outage in 5 probes, 1 reset as their way moved"},
+		{"nor does it make one longer", ".xx....r.", "an outage of 20 ms, 2 of 9 probes failed, 1 reset as their way moved"},
+		{"or end it", ".xrx..", "an outage of 30 ms, 2 of 6 probes failed, 1 reset as their way moved"},
+		{"or begin it", "r.x.", "an outage of 10 ms, 1 of 4 probes failed, 1 reset as their way moved"},
 		{"nothing was tried", "", "no outage in 0 probes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -150,7 +150,7 @@ func (b *bench) restarts(ctx context.Context) error {
 		}
 		say("%2d: %s; %s", run+1, reports[0], reports[1])
 		for i, r := range reports {
-			failed[i] = append(failed[i], r.Failed)
+			failed[i] = append(failed[i], r.Failed+r.Parted) // no way is to move
 		}
 	}
 	for i, address := range addresses {

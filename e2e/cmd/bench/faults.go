@@ -13,14 +13,14 @@ import (
 // seen collects what clients saw of a series of faults, by address.
 type seen struct {
 	outages [2][]time.Duration
-	failed  [2][]int // but for the parted
+	failed  [2][]int
 	parted  [2][]int
 }
 
 func (s *seen) add(reports []probe.Report) {
 	for i, r := range reports {
 		s.outages[i] = append(s.outages[i], r.Outage)
-		s.failed[i] = append(s.failed[i], r.Failed-r.Parted)
+		s.failed[i] = append(s.failed[i], r.Failed)
 		s.parted[i] = append(s.parted[i], r.Parted)
 	}
 }

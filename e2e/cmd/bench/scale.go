@@ -153,7 +153,7 @@ func (b *bench) steady(ctx context.Context) error {
 	b.count(fmt.Sprintf("all cores busy for %s: speakers taken for dead", b.steadyFor), []int{gone})
 	for i, a := range b.addresses {
 		say("over %s: %s", family(a), reports[i])
-		b.count(fmt.Sprintf("all cores busy for %s: failed connections over %s", b.steadyFor, family(a)), []int{reports[i].Failed})
+		b.count(fmt.Sprintf("all cores busy for %s: failed connections over %s", b.steadyFor, family(a)), []int{reports[i].Failed + reports[i].Parted})
 	}
 	return ctx.Err()
 }

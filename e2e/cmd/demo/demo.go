@@ -239,7 +239,7 @@ func (d *demo) plugCableIn(ctx context.Context) error {
 	}
 	for i, r := range clients.Stop() {
 		d.found("%s: %s", d.addresses[i], r)
-		d.measured("node back: failed connections over "+family(d.addresses[i]), "%d of %d", r.Failed-r.Parted, r.Attempts)
+		d.measured("node back: failed connections over "+family(d.addresses[i]), "%d of %d", r.Failed, r.Attempts)
 	}
 	return nil
 }
