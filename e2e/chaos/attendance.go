@@ -7,9 +7,7 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	typeddiscoveryv1 "k8s.io/client-go/kubernetes/typed/discovery/v1"
 )
 
 // attendance is when no pod served a Service, as a watch of EndpointSlices shows it: nobody is to answer for its addresses
@@ -31,30 +29,15 @@ func (i interval) length() time.Duration { return i.to.Sub(i.from) }
 func watchEndpoints(ctx context.Context, client kubernetes.Interface, j *journal) *attendance {
 	a := &attendance{journal: j, slices: map[string]discoveryv1.EndpointSlice{}, absence: map[string][]interval{}}
 	slices := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault)
-	go func() {
-		for ; ctx.Err() == nil; pause(ctx, 100*time.Millisecond) { // as history does
-			a.follow(ctx, slices)
+	go follow(ctx, slices.Watch, func() (string, error) {
+		list, err := slices.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", err
 		}
-	}()
+		a.sawAll(list.Items, time.Now())
+		return list.ResourceVersion, nil
+	}, func(s *discoveryv1.EndpointSlice, exists bool) { a.saw(*s, exists, time.Now()) })
 	return a
-}
-
-// follow follows all EndpointSlices until the API server ends the watch, or is away.
-func (a *attendance) follow(ctx context.Context, slices typeddiscoveryv1.EndpointSliceInterface) {
-	list, err := slices.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return
-	}
-	a.sawAll(list.Items, time.Now())
-	events, err := slices.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
-	if err != nil {
-		return
-	}
-	for event := range events.ResultChan() {
-		if s, ok := event.Object.(*discoveryv1.EndpointSlice); ok {
-			a.saw(*s, event.Type != watch.Deleted, time.Now())
-		}
-	}
 }
 
 // sawAll takes in all that there are at one moment.

@@ -10,10 +10,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // history is the life of every Service, as a watch shows it.
@@ -51,31 +51,40 @@ type loss struct {
 func watchServices(ctx context.Context, client kubernetes.Interface, expect func(netip.Addr, bool), j *journal) *history {
 	h := &history{expect: expect, journal: j, lives: map[types.UID]*life{}}
 	services := client.CoreV1().Services(metav1.NamespaceDefault)
-	go func() {
-		// When the watch ends it begins anew, at once: an informer would wait for up to a minute.
-		for ; ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
-			h.follow(ctx, services)
+	go follow(ctx, services.Watch, func() (string, error) {
+		list, err := services.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", err
 		}
-	}()
+		h.sawAll(list.Items)
+		return list.ResourceVersion, nil
+	}, func(svc *corev1.Service, exists bool) {
+		if exists {
+			h.saw(svc)
+		} else {
+			h.lost(svc)
+		}
+	})
 	return h
 }
 
-// follow follows all Services until the API server ends the watch, or is away.
-func (h *history) follow(ctx context.Context, services typedcorev1.ServiceInterface) {
-	list, err := services.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return
-	}
-	h.sawAll(list.Items)
-	events, err := services.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
-	if err != nil {
-		return
-	}
-	for event := range events.ResultChan() {
-		if svc, ok := event.Object.(*corev1.Service); ok && event.Type == watch.Deleted {
-			h.lost(svc)
-		} else if ok {
-			h.saw(svc)
+// follow tells of all objects of a kind: of those that list takes in, and of each that changes after the version that it
+// returns, or is gone. When the API server ends the watch, or is away, it begins anew, at once: an informer would wait for up
+// to a minute.
+func follow[T runtime.Object](ctx context.Context, watching func(context.Context, metav1.ListOptions) (watch.Interface, error), list func() (version string, err error), saw func(object T, exists bool)) {
+	for ; ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
+		version, err := list()
+		if err != nil {
+			continue
+		}
+		events, err := watching(ctx, metav1.ListOptions{ResourceVersion: version})
+		if err != nil {
+			continue
+		}
+		for event := range events.ResultChan() {
+			if object, ok := event.Object.(T); ok {
+				saw(object, event.Type != watch.Deleted)
+			}
 		}
 	}
 }
